@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * In-place conversion of guest_memfd memory between private and shared.
+ *
+ * This header and <linux/kvm.h> are all that user space needs.  What each
+ * field and errno means is in Documentation/virt/kvm/guest_memfd_conversion.rst.
+ */
+#ifndef _UAPI_LINUX_KVM_GMEM_H
+#define _UAPI_LINUX_KVM_GMEM_H
+
+#include <linux/kvm.h>
+#include <linux/types.h>
+
+/*
+ * KVM_CHECK_EXTENSION returns the attributes that can be set in place, as a
+ * mask of KVM_MEMORY_ATTRIBUTE_*, or 0.  Outside of the range that mainline
+ * counts through, as the numbers of the feature are not settled there.
+ */
+#define KVM_CAP_MEMORY_ATTRIBUTES2			0x676d0001
+
+/*
+ * KVM_CHECK_EXTENSION returns which content policies a conversion may ask for:
+ * KVM_MEMORY_ATTRIBUTES2_TO_SHARED(policy) and _TO_PRIVATE(policy) are the bits.
+ */
+#define KVM_CAP_MEMORY_ATTRIBUTES2_CONTENT_POLICY	0x676d0002
+
+#define KVM_MEMORY_ATTRIBUTES2_TO_SHARED(policy)	(1U << (policy))
+#define KVM_MEMORY_ATTRIBUTES2_TO_PRIVATE(policy)	(1U << (8 + (policy)))
+
+/* Sizes and offsets are in bytes and multiples of the page size. */
+struct kvm_memory_attributes2 {
+	/* in */
+	union {
+		__u64 address;	/* guest physical, for the VM ioctl */
+		__u64 offset;	/* in the file, for the guest_memfd ioctl */
+	};
+	__u64 size;
+	__u64 attributes;	/* KVM_MEMORY_ATTRIBUTE_PRIVATE or 0 */
+	__u64 flags;		/* KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_* */
+	/* out, written on failure only */
+	__u64 error_offset;	/* lowest page that refused, like offset or address */
+	/* must be zero */
+	__u64 reserved[11];
+};
+
+/* What is read after the conversion, by the side that could not read before. */
+#define KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_ZERO		0ULL
+#define KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_PRESERVE	1ULL
+#define KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE		2ULL
+#define KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_MASK		3ULL
+
+#define KVM_SET_MEMORY_ATTRIBUTES2	_IOWR(KVMIO, 0xd2, struct kvm_memory_attributes2)
+
+#endif /* _UAPI_LINUX_KVM_GMEM_H */

@@ -1,0 +1,844 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * In-place conversion of guest_memfd memory, through KVM_SET_MEMORY_ATTRIBUTES2
+ * on the file: contents, ranges, mappings, errors, pins, races.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/falloc.h>
+#include <linux/sizes.h>
+
+#include "gmem_util.h"
+#include "kvm_test_harness.h"
+
+FIXTURE(convert) {
+	struct gmem_vm g;
+};
+
+FIXTURE_SETUP(convert)
+{
+	gmem_vm_create(&self->g, GMEM_PAGES, GMEM_IN_PLACE);
+}
+
+FIXTURE_TEARDOWN(convert)
+{
+	gmem_vm_destroy(&self->g);
+}
+
+/* A letter that tells page and step apart, and is neither 0 nor NONE_BYTE. */
+static u8 letter(int step, u64 page)
+{
+	return 1 + (step * GMEM_PAGES + page) % 0xa0;
+}
+
+/* What a page reads after a conversion with @policy, when it read @before. */
+static int expected(u64 policy, int before)
+{
+	return policy == ZERO ? 0 : policy == NONE ? NONE_BYTE : before;
+}
+
+static void punch_hole(struct gmem_vm *g, u64 page, u64 nr)
+{
+	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+		      page * PAGE_SIZE, nr * PAGE_SIZE);
+}
+
+/* The host frame behind a mapped page, as root reads it from /proc. */
+static u64 pfn_of(struct gmem_vm *g, u64 page)
+{
+	u64 entry, hva = (u64)(g->mem + page * PAGE_SIZE);
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+
+	TEST_ASSERT(fd >= 0, "open(/proc/self/pagemap) failed");
+	READ_ONCE(*(u8 *)hva);
+	TEST_ASSERT_EQ(pread(fd, &entry, sizeof(entry), hva / PAGE_SIZE * 8), 8);
+	close(fd);
+	TEST_ASSERT(entry & BIT(63), "Page %lu is not mapped", page);
+
+	return entry & GENMASK(54, 0);
+}
+
+/* Discovery: D1 to D4 */
+
+TEST_F(convert, capabilities_say_what_works)
+{
+	struct kvm_vm *vm = vm_create_barebones();
+
+	TEST_ASSERT_EQ(vm_check_cap(self->g.vm, KVM_CAP_MEMORY_ATTRIBUTES2), PRIVATE);
+	TEST_ASSERT_EQ(vm_check_cap(self->g.vm, KVM_CAP_MEMORY_ATTRIBUTES2_CONTENT_POLICY), 0x707);
+	TEST_ASSERT_EQ(kvm_check_cap(KVM_CAP_MEMORY_ATTRIBUTES2), PRIVATE);
+	TEST_ASSERT_EQ(kvm_check_cap(KVM_CAP_MEMORY_ATTRIBUTES2_CONTENT_POLICY) & 0x707, 0x707);
+
+	TEST_ASSERT_EQ(vm_check_cap(vm, KVM_CAP_MEMORY_ATTRIBUTES2), 0);
+	TEST_ASSERT_EQ(vm_check_cap(vm, KVM_CAP_MEMORY_ATTRIBUTES2_CONTENT_POLICY), 0);
+	kvm_vm_free(vm);
+}
+
+TEST_F(convert, other_files_have_no_such_ioctl)
+{
+	struct kvm_vm *vm = vm_create_barebones();
+	int fd;
+
+	fd = vm_create_guest_memfd(self->g.vm, PAGE_SIZE, 0);
+	TEST_ASSERT_EQ(__gmem_convert(fd, 0, PAGE_SIZE, PRIVATE, ZERO, NULL), -ENOTTY);
+	close(fd);
+
+	fd = vm_create_guest_memfd(self->g.vm, PAGE_SIZE, GUEST_MEMFD_FLAG_INIT_SHARED);
+	TEST_ASSERT_EQ(__gmem_convert(fd, 0, PAGE_SIZE, PRIVATE, ZERO, NULL), -ENOTTY);
+	close(fd);
+
+	fd = vm_create_guest_memfd(vm, PAGE_SIZE, GMEM_IN_PLACE);
+	TEST_ASSERT_EQ(__gmem_convert(fd, 0, PAGE_SIZE, PRIVATE, ZERO, NULL), -ENOTTY);
+	close(fd);
+	kvm_vm_free(vm);
+}
+
+TEST_F(convert, other_ioctls_are_enotty)
+{
+	char buf[256] = {};
+
+	TEST_ASSERT_EQ(ioctl(self->g.fd, KVM_SET_MEMORY_ATTRIBUTES, buf), -1);
+	TEST_ASSERT_EQ(errno, ENOTTY);
+	TEST_ASSERT_EQ(ioctl(self->g.fd, KVM_CREATE_VCPU, 0), -1);
+	TEST_ASSERT_EQ(errno, ENOTTY);
+}
+
+TEST_F(convert, file_is_private_without_init_shared)
+{
+	struct gmem_vm p;
+
+	gmem_vm_create(&p, GMEM_PAGES, GUEST_MEMFD_FLAG_MMAP);
+	expect_state(&p, 0, GMEM_PAGES, PRIVATE);
+	gmem_convert(&p, 0, GMEM_PAGES, SHARED, ZERO);
+	expect_state(&p, 0, GMEM_PAGES, SHARED);
+	gmem_vm_destroy(&p);
+}
+
+/* Contents: D8, each policy in each direction */
+
+FIXTURE(contents) {
+	struct gmem_vm g;
+};
+
+FIXTURE_VARIANT(contents) {
+	u64 policy;
+};
+
+FIXTURE_VARIANT_ADD(contents, zero) { .policy = ZERO };
+FIXTURE_VARIANT_ADD(contents, preserve) { .policy = PRESERVE };
+FIXTURE_VARIANT_ADD(contents, none) { .policy = NONE };
+
+FIXTURE_SETUP(contents)
+{
+	gmem_vm_create(&self->g, GMEM_PAGES, GMEM_IN_PLACE);
+}
+
+FIXTURE_TEARDOWN(contents)
+{
+	gmem_vm_destroy(&self->g);
+}
+
+TEST_F(contents, guest_reads_after_to_private)
+{
+	struct gmem_vm *g = &self->g;
+	u64 i;
+
+	for (i = 0; i < GMEM_PAGES; i++)
+		host_write(g, i, letter(1, i));
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, variant->policy);
+	for (i = GMEM_PAGES; i-- > 0; )
+		TEST_ASSERT_EQ(guest_read(g, i), expected(variant->policy, letter(1, i)));
+}
+
+TEST_F(contents, host_reads_after_to_shared)
+{
+	struct gmem_vm *g = &self->g;
+	u64 i;
+
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, ZERO);
+	for (i = 0; i < GMEM_PAGES; i++)
+		guest_write(g, i, letter(2, i));
+	gmem_convert(g, 0, GMEM_PAGES, SHARED, variant->policy);
+	for (i = GMEM_PAGES; i-- > 0; )
+		TEST_ASSERT_EQ(host_read(g, i), expected(variant->policy, letter(2, i)));
+}
+
+TEST_F(contents, guest_and_host_agree_after_to_shared)
+{
+	struct gmem_vm *g = &self->g;
+
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, ZERO);
+	guest_write(g, 3, 'p');
+	gmem_convert(g, 0, GMEM_PAGES, SHARED, variant->policy);
+	TEST_ASSERT_EQ(guest_read(g, 3), expected(variant->policy, 'p'));
+	TEST_ASSERT_EQ(host_read(g, 3), expected(variant->policy, 'p'));
+	guest_write(g, 3, 'q');
+	TEST_ASSERT_EQ(host_read(g, 3), 'q');
+	host_write(g, 3, 'r');
+	TEST_ASSERT_EQ(guest_read(g, 3), 'r');
+}
+
+TEST_F(contents, never_allocated_pages_follow_the_rule)
+{
+	struct gmem_vm *g = &self->g;
+
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, variant->policy);
+	TEST_ASSERT_EQ(guest_read(g, 5), expected(variant->policy, 0));
+	gmem_convert(g, 0, GMEM_PAGES, SHARED, variant->policy);
+	TEST_ASSERT_EQ(host_read(g, 9), expected(variant->policy, 0));
+}
+
+TEST_F(contents, allocated_and_never_read_pages_follow_the_rule)
+{
+	struct gmem_vm *g = &self->g;
+
+	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, GMEM_PAGES * PAGE_SIZE);
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, variant->policy);
+	TEST_ASSERT_EQ(guest_read(g, 5), expected(variant->policy, 0));
+	gmem_convert(g, 0, GMEM_PAGES, SHARED, variant->policy);
+	TEST_ASSERT_EQ(host_read(g, 9), expected(variant->policy, 0));
+}
+
+TEST_F(contents, page_in_the_requested_state_keeps_its_bytes)
+{
+	struct gmem_vm *g = &self->g;
+	u64 i;
+
+	for (i = 0; i < GMEM_PAGES; i++)
+		host_write(g, i, letter(1, i));
+	gmem_convert(g, 0, GMEM_PAGES, SHARED, variant->policy);
+	for (i = 0; i < GMEM_PAGES; i++)
+		TEST_ASSERT_EQ(host_read(g, i), letter(1, i));
+
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, ZERO);
+	for (i = 0; i < GMEM_PAGES; i++)
+		guest_write(g, i, letter(2, i));
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, variant->policy);
+	for (i = 0; i < GMEM_PAGES; i++)
+		TEST_ASSERT_EQ(guest_read(g, i), letter(2, i));
+}
+
+TEST_F(contents, mixed_range_changes_only_what_differs)
+{
+	struct gmem_vm *g = &self->g;
+	u64 i;
+
+	for (i = 0; i < GMEM_PAGES; i++)
+		host_write(g, i, letter(1, i));
+	for (i = 1; i < GMEM_PAGES; i += 2) {
+		gmem_convert(g, i, 1, PRIVATE, ZERO);
+		guest_write(g, i, letter(2, i));
+	}
+
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, variant->policy);
+	for (i = GMEM_PAGES; i-- > 0; )
+		TEST_ASSERT_EQ(guest_read(g, i), i % 2 ? letter(2, i) :
+			       expected(variant->policy, letter(1, i)));
+
+	for (i = 0; i < GMEM_PAGES; i += 2) {
+		gmem_convert(g, i, 1, SHARED, PRESERVE);
+		host_write(g, i, letter(3, i));
+	}
+	gmem_convert(g, 0, GMEM_PAGES, SHARED, variant->policy);
+	for (i = GMEM_PAGES; i-- > 0; )
+		TEST_ASSERT_EQ(host_read(g, i), i % 2 ?
+			       expected(variant->policy, letter(2, i)) : letter(3, i));
+}
+
+TEST_F(contents, hole_reads_zeros_and_keeps_its_attribute)
+{
+	struct gmem_vm *g = &self->g;
+
+	host_write(g, 4, 'a');
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, variant->policy);
+	guest_read(g, 4);
+	punch_hole(g, 4, 2);
+	expect_state(g, 0, GMEM_PAGES, PRIVATE);
+	TEST_ASSERT_EQ(guest_read(g, 4), 0);
+	TEST_ASSERT_EQ(guest_read(g, 5), 0);
+	TEST_ASSERT_EQ(guest_read(g, 6), expected(variant->policy, 0));
+
+	gmem_convert(g, 0, GMEM_PAGES, SHARED, variant->policy);
+	punch_hole(g, 4, 2);
+	expect_state(g, 0, GMEM_PAGES, SHARED);
+	TEST_ASSERT_EQ(host_read(g, 4), 0);
+	TEST_ASSERT_EQ(host_read(g, 5), 0);
+	TEST_ASSERT_EQ(host_read(g, 7), expected(variant->policy, 0));
+}
+
+TEST_F(contents, last_policy_counts)
+{
+	struct gmem_vm *g = &self->g;
+
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, NONE);
+	gmem_convert(g, 0, GMEM_PAGES, SHARED, variant->policy);
+	/* PRESERVE keeps what NONE left. */
+	TEST_ASSERT_EQ(host_read(g, 2), expected(variant->policy, NONE_BYTE));
+}
+
+TEST_F(convert, preserve_keeps_the_physical_page)
+{
+	struct gmem_vm *g = &self->g;
+	u64 pfn;
+
+	host_write(g, 7, 'a');
+	pfn = pfn_of(g, 7);
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, PRESERVE);
+	TEST_ASSERT_EQ(guest_read(g, 7), 'a');
+	guest_write(g, 7, 'b');
+	gmem_convert(g, 0, GMEM_PAGES, SHARED, PRESERVE);
+	TEST_ASSERT_EQ(host_read(g, 7), 'b');
+	TEST_ASSERT_EQ(pfn_of(g, 7), pfn);
+}
+
+/* Ranges */
+
+TEST_F(convert, single_pages_at_every_position)
+{
+	struct gmem_vm *g = &self->g;
+	u64 i;
+
+	for (i = GMEM_PAGES; i-- > 0; ) {
+		gmem_convert(g, i, 1, PRIVATE, ZERO);
+		expect_state(g, 0, i, SHARED);
+		expect_state(g, i, 1, PRIVATE);
+		expect_state(g, i + 1, GMEM_PAGES - i - 1, SHARED);
+		gmem_convert(g, i, 1, SHARED, ZERO);
+		expect_state(g, 0, GMEM_PAGES, SHARED);
+	}
+}
+
+TEST_F(convert, every_range_of_eight_pages)
+{
+	struct gmem_vm *g = &self->g;
+	u64 first, last;
+
+	for (first = 0; first < 8; first++) {
+		for (last = first; last < 8; last++) {
+			gmem_convert(g, first, last - first + 1, PRIVATE, NONE);
+			expect_state(g, 0, first, SHARED);
+			expect_state(g, first, last - first + 1, PRIVATE);
+			expect_state(g, last + 1, GMEM_PAGES - last - 1, SHARED);
+			gmem_convert(g, 0, GMEM_PAGES, SHARED, ZERO);
+		}
+	}
+}
+
+#define SIZE_1T	(1ull << 40)
+
+/* Around every boundary of the tracking, in a file that has no memory yet. */
+TEST_F(convert, sparse_file_of_one_tebibyte)
+{
+	static const u64 at[] = {
+		0, 1, 1023, 1024, 1025, 65535, 65536, 65537, (1 << 22) - 1, 1 << 22,
+		(1 << 22) + 1, (1 << 28) - 2, (1 << 28) - 1,
+	};
+	u64 nr = SIZE_1T / PAGE_SIZE, i, j;
+	struct gmem_vm g = { .nr_pages = nr };
+
+	g.fd = vm_create_guest_memfd(self->g.vm, SIZE_1T, GMEM_IN_PLACE);
+	g.mem = mmap(NULL, SIZE_1T, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, g.fd, 0);
+	TEST_ASSERT(g.mem != MAP_FAILED, "mmap() of 1 TiB failed");
+
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		gmem_convert(&g, at[i], 1, PRIVATE, NONE);
+		for (j = 0; j < ARRAY_SIZE(at); j++)
+			expect_state(&g, at[j], 1, j == i ? PRIVATE : SHARED);
+		gmem_convert(&g, at[i], nr - at[i], PRIVATE, ZERO);
+		for (j = 0; j < ARRAY_SIZE(at); j++)
+			expect_state(&g, at[j], 1, j >= i ? PRIVATE : SHARED);
+		gmem_convert(&g, 0, nr, SHARED, PRESERVE);
+		TEST_ASSERT_EQ(host_read(&g, at[i]), NONE_BYTE);
+		punch_hole(&g, at[i], 1);
+	}
+
+	kvm_munmap(g.mem, SIZE_1T);
+	close(g.fd);
+}
+
+TEST_F(convert, page_without_a_slot_has_a_state)
+{
+	struct gmem_vm *g = &self->g;
+
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA,
+				   0, g->mem, g->fd, 0);
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, ZERO);
+	expect_state(g, 0, GMEM_PAGES, PRIVATE);
+
+	/* Two slots, out of order, with the last page in neither. */
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA,
+				   8 * PAGE_SIZE, g->mem, g->fd, 4 * PAGE_SIZE);
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT + 1, KVM_MEM_GUEST_MEMFD,
+				   GMEM_GPA + 8 * PAGE_SIZE, 4 * PAGE_SIZE, g->mem,
+				   g->fd, 0);
+	guest_write(g, 0, 'a');
+	guest_write(g, 8, 'b');
+	gmem_convert(g, 2, GMEM_PAGES - 2, SHARED, PRESERVE);
+	TEST_ASSERT_EQ(host_read(g, 4), 'a');
+	TEST_ASSERT_EQ(guest_read(g, 8), 'b');
+	expect_state(g, 0, 2, PRIVATE);
+	gmem_convert(g, 0, GMEM_PAGES, SHARED, PRESERVE);
+	TEST_ASSERT_EQ(host_read(g, 0), 'b');
+}
+
+/* Mappings */
+
+TEST_F(convert, sigbus_in_every_mapping_at_once)
+{
+	struct gmem_vm *g = &self->g, other = *g;
+
+	other.mem = kvm_mmap(GMEM_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_SHARED, g->fd);
+	host_write(g, 2, 'a');
+	TEST_ASSERT_EQ(host_read(&other, 2), 'a');
+	expect_state(g, 0, GMEM_PAGES, SHARED);
+
+	gmem_convert(g, 1, 3, PRIVATE, PRESERVE);
+	TEST_EXPECT_SIGBUS(host_read(g, 2));
+	TEST_EXPECT_SIGBUS(host_write(&other, 2, 'x'));
+	expect_state(&other, 1, 3, PRIVATE);
+	expect_state(&other, 4, GMEM_PAGES - 4, SHARED);
+
+	gmem_convert(g, 1, 3, SHARED, PRESERVE);
+	TEST_ASSERT_EQ(host_read(&other, 2), 'a');
+	TEST_ASSERT_EQ(host_read(g, 2), 'a');
+	kvm_munmap(other.mem, GMEM_PAGES * PAGE_SIZE);
+}
+
+static void tell(int fd)
+{
+	TEST_ASSERT_EQ(write(fd, "", 1), 1);
+}
+
+static void hear(int fd)
+{
+	char c;
+
+	TEST_ASSERT_EQ(read(fd, &c, 1), 1);
+}
+
+/* Another process can map what is shared, and can not convert it (D13). */
+TEST_F(convert, other_process_maps_and_does_not_convert)
+{
+	struct gmem_vm *g = &self->g;
+	int to_child[2], to_parent[2], status;
+	u64 where;
+	pid_t pid;
+
+	TEST_ASSERT(!pipe(to_child) && !pipe(to_parent), "pipe() failed");
+	host_write(g, 2, 'a');
+
+	pid = fork();
+	if (!pid) {
+		TEST_ASSERT_EQ(host_read(g, 2), 'a');
+		tell(to_parent[1]);
+		hear(to_child[0]);
+		expect_state(g, 0, GMEM_PAGES, PRIVATE);
+		TEST_ASSERT_EQ(__gmem_convert(g->fd, 0, PAGE_SIZE, SHARED, ZERO, &where), -EIO);
+		TEST_ASSERT_EQ(where, POISON);
+		expect_state(g, 0, GMEM_PAGES, PRIVATE);
+		tell(to_parent[1]);
+		hear(to_child[0]);
+		TEST_ASSERT_EQ(host_read(g, 2), 'a');
+		TEST_ASSERT_EQ(__gmem_convert(g->fd, 0, PAGE_SIZE, PRIVATE, ZERO, &where), -EIO);
+		expect_state(g, 0, GMEM_PAGES, SHARED);
+		_exit(0);
+	}
+
+	hear(to_parent[0]);
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, PRESERVE);
+	tell(to_child[1]);
+	hear(to_parent[0]);
+	gmem_convert(g, 0, GMEM_PAGES, SHARED, PRESERVE);
+	tell(to_child[1]);
+	TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	TEST_ASSERT_EQ(status, 0);
+}
+
+/* Errors: nothing changes, and error_offset is exact */
+
+TEST_F(convert, every_wrong_field_is_einval)
+{
+	const struct kvm_memory_attributes2 good = {
+		.offset = PAGE_SIZE,
+		.size = PAGE_SIZE,
+		.attributes = PRIVATE,
+		.error_offset = POISON,
+	};
+	const u64 total = GMEM_PAGES * PAGE_SIZE;
+	struct gmem_vm *g = &self->g;
+	struct kvm_memory_attributes2 bad[160];
+	int n = 0, i;
+
+#define BAD(assignment)		\
+	do {			\
+		bad[n] = good;	\
+		bad[n].assignment;	\
+		n++;		\
+	} while (0)
+
+	BAD(size = 0);
+	BAD(size = 1);
+	BAD(size = PAGE_SIZE - 1);
+	BAD(size = PAGE_SIZE + 1);
+	BAD(size = total);
+	BAD(size = 1ull << 63);
+	BAD(size = -PAGE_SIZE);
+	BAD(size = -2 * PAGE_SIZE);
+	BAD(offset = 1);
+	BAD(offset = PAGE_SIZE - 1);
+	BAD(offset = total);
+	BAD(offset = total + PAGE_SIZE);
+	BAD(offset = 1ull << 63);
+	BAD(offset = (1ull << 63) - PAGE_SIZE);
+	BAD(offset = -PAGE_SIZE);
+	for (i = 0; i < 64; i++) {
+		if (i != 3)
+			BAD(attributes |= 1ull << i);
+	}
+	BAD(flags = 3);
+	for (i = 2; i < 64; i++)
+		BAD(flags = 1ull << i);
+	for (i = 0; i < ARRAY_SIZE(good.reserved); i++)
+		BAD(reserved[i] = 1ull << (i * 5));
+#undef BAD
+
+	for (i = 0; i < n; i++) {
+		TEST_ASSERT(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, &bad[i]) == -1 && errno == EINVAL,
+			    "Request %d should be EINVAL: offset %#llx size %#llx attributes %#llx flags %#llx",
+			    i, bad[i].offset, bad[i].size, bad[i].attributes, bad[i].flags);
+		TEST_ASSERT_EQ(bad[i].error_offset, POISON);
+	}
+	expect_state(g, 0, GMEM_PAGES, SHARED);
+}
+
+TEST_F(convert, bad_pointer_is_efault)
+{
+	struct kvm_memory_attributes2 *ro, attrs = { .size = PAGE_SIZE, .attributes = PRIVATE };
+	struct gmem_vm *g = &self->g;
+
+	TEST_ASSERT(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, NULL) == -1 && errno == EFAULT,
+		    "NULL should be EFAULT");
+	TEST_ASSERT(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, -1ul) == -1 && errno == EFAULT,
+		    "-1 should be EFAULT");
+	expect_state(g, 0, GMEM_PAGES, SHARED);
+
+	/* A struct that cannot be written back does not hide a conversion. */
+	ro = kvm_mmap(PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	*ro = attrs;
+	TEST_ASSERT(!mprotect(ro, PAGE_SIZE, PROT_READ), "mprotect() failed");
+	TEST_ASSERT_EQ(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, ro), 0);
+	expect_state(g, 0, 1, PRIVATE);
+
+	/* The struct may lie in the very page: in shared memory, that is. */
+	attrs.offset = 2 * PAGE_SIZE;
+	memcpy(g->mem + 2 * PAGE_SIZE, &attrs, sizeof(attrs));
+	TEST_ASSERT_EQ(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, g->mem + 2 * PAGE_SIZE), 0);
+	expect_state(g, 2, 1, PRIVATE);
+	TEST_ASSERT(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, g->mem + 2 * PAGE_SIZE) == -1 &&
+		    errno == EFAULT, "A struct in private memory should be EFAULT");
+}
+
+static void expect_eagain(struct gmem_vm *g, u64 page, u64 nr, u64 at)
+{
+	u64 where;
+
+	TEST_ASSERT_EQ(__gmem_convert(g->fd, page * PAGE_SIZE, nr * PAGE_SIZE,
+				      PRIVATE, ZERO, &where), -EAGAIN);
+	TEST_ASSERT_EQ(where, at * PAGE_SIZE);
+}
+
+/* With page 2 of 8 held, by @unpin's kind of pin. */
+static void pinned_page_cases(struct gmem_vm *g)
+{
+	u64 i;
+
+	expect_eagain(g, 0, 8, 2);
+	expect_eagain(g, 2, 6, 2);
+	expect_eagain(g, 2, 1, 2);
+	expect_eagain(g, 1, GMEM_PAGES - 1, 2);
+
+	expect_state(g, 0, GMEM_PAGES, SHARED);
+	for (i = 0; i < 8; i++)
+		TEST_ASSERT_EQ(host_read(g, i), letter(1, i));
+
+	/* To shared asks nobody. */
+	gmem_convert(g, 0, 8, SHARED, ZERO);
+
+	for (i = 0; i < 8; i++) {
+		if (i == 2)
+			continue;
+		gmem_convert(g, i, 1, PRIVATE, PRESERVE);
+		TEST_ASSERT_EQ(guest_read(g, i), letter(1, i));
+	}
+	expect_eagain(g, 0, 8, 2);
+	TEST_ASSERT_EQ(host_read(g, 2), letter(1, 2));
+}
+
+TEST_F(convert, page_in_a_pipe_is_eagain)
+{
+	struct gmem_vm *g = &self->g;
+	int pipefd[2];
+	u64 i;
+
+	for (i = 0; i < 8; i++)
+		host_write(g, i, letter(1, i));
+	TEST_ASSERT_EQ(pin_in_pipe(g->mem + 2 * PAGE_SIZE, pipefd), 0);
+	pinned_page_cases(g);
+	unpin_pipe(pipefd);
+	gmem_convert(g, 0, 8, PRIVATE, PRESERVE);
+	TEST_ASSERT_EQ(guest_read(g, 2), letter(1, 2));
+}
+
+TEST_F(convert, longterm_pin_is_eagain)
+{
+	struct gmem_vm *g = &self->g;
+	u64 i;
+	int fd;
+
+	for (i = 0; i < 8; i++)
+		host_write(g, i, letter(1, i));
+	TEST_ASSERT_EQ(pin_longterm(g->mem + 2 * PAGE_SIZE, &fd), 0);
+	pinned_page_cases(g);
+	close(fd);
+	gmem_convert(g, 0, 8, PRIVATE, PRESERVE);
+	TEST_ASSERT_EQ(guest_read(g, 2), letter(1, 2));
+}
+
+TEST_F(convert, lowest_pinned_page_is_reported)
+{
+	struct gmem_vm *g = &self->g;
+	int pipefd[2], fd;
+
+	TEST_ASSERT_EQ(pin_longterm(g->mem + 9 * PAGE_SIZE, &fd), 0);
+	expect_eagain(g, 0, GMEM_PAGES, 9);
+	TEST_ASSERT_EQ(pin_in_pipe(g->mem + 6 * PAGE_SIZE, pipefd), 0);
+	expect_eagain(g, 0, GMEM_PAGES, 6);
+	expect_eagain(g, 7, 4, 9);
+	unpin_pipe(pipefd);
+	expect_eagain(g, 0, GMEM_PAGES, 9);
+	close(fd);
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, ZERO);
+}
+
+/* Whoever maps the page is told by SIGBUS, this process too. */
+static bool poison(struct gmem_vm *g, u64 page)
+{
+	struct sigaction old, new = { .sa_handler = expect_sigbus_handler };
+	volatile int r = 0;
+
+	sigaction(SIGBUS, &new, &old);
+	if (!sigsetjmp(expect_sigbus_jmpbuf, 1))
+		r = madvise(g->mem + page * PAGE_SIZE, PAGE_SIZE, MADV_HWPOISON);
+	sigaction(SIGBUS, &old, NULL);
+
+	return !r;
+}
+
+TEST_F(convert, poisoned_page_is_ehwpoison_until_punched)
+{
+	struct gmem_vm *g = &self->g;
+	u64 where;
+
+	host_write(g, 3, 'a');
+	host_write(g, 5, 'b');
+	if (!poison(g, 5))
+		SKIP(return, "MADV_HWPOISON needs CONFIG_MEMORY_FAILURE");
+
+	TEST_ASSERT_EQ(__gmem_convert(g->fd, 0, GMEM_PAGES * PAGE_SIZE, PRIVATE, ZERO,
+				      &where), -EHWPOISON);
+	TEST_ASSERT_EQ(where, 5 * PAGE_SIZE);
+	gmem_convert(g, 0, 5, PRIVATE, PRESERVE);
+	TEST_ASSERT_EQ(guest_read(g, 3), 'a');
+
+	punch_hole(g, 5, 1);
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, PRESERVE);
+	TEST_ASSERT_EQ(guest_read(g, 5), 0);
+}
+
+/* Two layouts on one kernel: D5 */
+
+TEST_F(convert, two_backings_and_the_old_ioctl_live_beside)
+{
+	const u64 old_gpa = GMEM_GPA + GMEM_PAGES * PAGE_SIZE;
+	struct gmem_vm *g = &self->g;
+	struct kvm_memory_attributes attr = {
+		.address = GMEM_GPA + 4 * PAGE_SIZE,
+		.size = PAGE_SIZE,
+		.attributes = PRIVATE,
+	};
+	u8 *hva;
+
+	vm_userspace_mem_region_add(g->vm, VM_MEM_SRC_ANONYMOUS, old_gpa,
+				    GMEM_SLOT + 1, 4, KVM_MEM_GUEST_MEMFD);
+	virt_map(g->vm, old_gpa, old_gpa, 4);
+	hva = addr_gpa2hva(g->vm, old_gpa);
+
+	/* The file decides in place, also where a range only touches it. */
+	TEST_ASSERT(__vm_ioctl(g->vm, KVM_SET_MEMORY_ATTRIBUTES, &attr) == -1 && errno == EINVAL,
+		    "The old ioctl should be EINVAL in place");
+	attr.address = old_gpa - PAGE_SIZE;
+	attr.size = 2 * PAGE_SIZE;
+	TEST_ASSERT(__vm_ioctl(g->vm, KVM_SET_MEMORY_ATTRIBUTES, &attr) == -1 && errno == EINVAL,
+		    "The old ioctl should be EINVAL across the border");
+	expect_state(g, 0, GMEM_PAGES, SHARED);
+
+	/* Page GMEM_PAGES of the guest is page 0 of the old slot. */
+	memset(hva, 's', PAGE_SIZE);
+	TEST_ASSERT_EQ(guest_read(g, GMEM_PAGES), 's');
+	vm_mem_set_private(g->vm, old_gpa, 4 * PAGE_SIZE);
+	TEST_ASSERT_EQ(guest_read(g, GMEM_PAGES), 0);
+	guest_write(g, GMEM_PAGES, 'p');
+	TEST_ASSERT_EQ(hva[0], 's');
+
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, ZERO);
+	guest_write(g, GMEM_PAGES - 1, 'q');
+	gmem_convert(g, 0, GMEM_PAGES, SHARED, PRESERVE);
+	TEST_ASSERT_EQ(host_read(g, GMEM_PAGES - 1), 'q');
+	TEST_ASSERT_EQ(guest_read(g, GMEM_PAGES), 'p');
+	vm_mem_set_shared(g->vm, old_gpa, 4 * PAGE_SIZE);
+	TEST_ASSERT_EQ(guest_read(g, GMEM_PAGES), 's');
+}
+
+TEST_F(convert, closing_the_file_leaves_the_vm_alive)
+{
+	struct gmem_vm *g = &self->g;
+
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, ZERO);
+	guest_write(g, 1, 'a');
+	kvm_munmap(g->mem, GMEM_PAGES * PAGE_SIZE);
+	close(g->fd);
+
+	TEST_ASSERT_EQ(__vcpu_run(g->vcpu), -1);
+	TEST_ASSERT_EQ(errno, EFAULT);
+	TEST_ASSERT_EQ(g->vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+
+	/* Something for the teardown to close. */
+	g->fd = vm_create_guest_memfd(g->vm, GMEM_PAGES * PAGE_SIZE, GMEM_IN_PLACE);
+	g->mem = kvm_mmap(GMEM_PAGES * PAGE_SIZE, PROT_READ, MAP_SHARED, g->fd);
+}
+
+TEST_F(convert, pre_faulted_pages_convert)
+{
+	struct kvm_pre_fault_memory range = { .gpa = GMEM_GPA, .size = GMEM_PAGES * PAGE_SIZE };
+	struct gmem_vm *g = &self->g;
+
+	gmem_convert(g, 0, GMEM_PAGES / 2, PRIVATE, NONE);
+	TEST_ASSERT_EQ(__vcpu_ioctl(g->vcpu, KVM_PRE_FAULT_MEMORY, &range), 0);
+	TEST_ASSERT_EQ(range.size, 0);
+	TEST_ASSERT_EQ(guest_read(g, 0), NONE_BYTE);
+	TEST_ASSERT_EQ(guest_read(g, GMEM_PAGES - 1), 0);
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, PRESERVE);
+	TEST_ASSERT_EQ(guest_read(g, 1), NONE_BYTE);
+	gmem_convert(g, 0, GMEM_PAGES, SHARED, PRESERVE);
+	TEST_ASSERT_EQ(host_read(g, 1), NONE_BYTE);
+}
+
+/*
+ * A vCPU and a host thread fault on the range in a loop while it is converted
+ * back and forth.  No conversion fails, as nobody holds a page.  While the epoch
+ * is odd the range is private and was zeroed on the way: neither side may see
+ * the letter that the host wrote before.
+ */
+#define STALE	'h'
+
+static u64 epoch;
+static bool stop;
+
+static void guest_watch(void)
+{
+	while (!READ_ONCE(stop)) {
+		u64 before = READ_ONCE(epoch), i;
+
+		for (i = 0; i < GMEM_PAGES; i++) {
+			u8 byte = READ_ONCE(*(u8 *)(GMEM_GPA + i * PAGE_SIZE));
+
+			if (before == READ_ONCE(epoch))
+				__GUEST_ASSERT(before % 2 ? !byte : !byte || byte == STALE,
+					       "page %lu reads %#x in epoch %lu", i, byte, before);
+			else
+				break;
+		}
+	}
+	GUEST_DONE();
+}
+
+static void *run_vcpu(void *__vcpu)
+{
+	struct kvm_vcpu *vcpu = __vcpu;
+	struct ucall uc;
+
+	/* A fault that raced with a conversion is reported; the guest goes on. */
+	while (_vcpu_run(vcpu))
+		TEST_ASSERT(errno == EFAULT &&
+			    vcpu->run->exit_reason == KVM_EXIT_MEMORY_FAULT,
+			    "KVM_RUN failed with errno %d", errno);
+
+	if (get_ucall(vcpu, &uc) == UCALL_ABORT)
+		REPORT_GUEST_ASSERT(uc);
+
+	return NULL;
+}
+
+static void *fault_from_the_host(void *__g)
+{
+	struct gmem_vm *g = __g;
+	u64 i;
+
+	while (!READ_ONCE(stop)) {
+		for (i = 0; i < GMEM_PAGES; i++)
+			/* Faults as an access would, without the SIGBUS. */
+			(void)madvise(g->mem + i * PAGE_SIZE, PAGE_SIZE, MADV_POPULATE_READ);
+	}
+
+	return NULL;
+}
+
+TEST_F_TIMEOUT(convert, faulting_vcpus_neither_block_nor_see_stale_bytes, 120)
+{
+	struct gmem_vm *g = &self->g;
+	pthread_t vcpu_thread, host_thread;
+	u64 *guest_epoch, i, round, where;
+	bool *guest_stop;
+	int r;
+
+	vcpu_arch_set_entry_point(g->vcpu, guest_watch);
+	guest_epoch = addr_gva2hva(g->vm, (u64)&epoch);
+	guest_stop = addr_gva2hva(g->vm, (u64)&stop);
+
+	kvm_pthread_create(&vcpu_thread, NULL, run_vcpu, g->vcpu);
+	kvm_pthread_create(&host_thread, NULL, fault_from_the_host, g);
+
+	for (round = 0; round < 2000; round++) {
+		for (i = 0; i < GMEM_PAGES; i++)
+			host_write(g, i, STALE);
+
+		r = __gmem_convert(g->fd, 0, GMEM_PAGES * PAGE_SIZE, PRIVATE, ZERO, &where);
+		TEST_ASSERT(!r, "Round %lu: to private failed: %s at %#lx", round, strerror(-r), where);
+		WRITE_ONCE(*guest_epoch, 2 * round + 1);
+		if (round % 4 == 0)
+			usleep(100);
+		WRITE_ONCE(*guest_epoch, 2 * round + 2);
+
+		r = __gmem_convert(g->fd, 0, GMEM_PAGES * PAGE_SIZE, SHARED,
+				   round % 2 ? ZERO : PRESERVE, &where);
+		TEST_ASSERT(!r, "Round %lu: to shared failed: %s at %#lx", round, strerror(-r), where);
+		for (i = 0; i < GMEM_PAGES; i++)
+			TEST_ASSERT_EQ(host_read(g, i), 0);
+	}
+
+	WRITE_ONCE(*guest_stop, true);
+	WRITE_ONCE(stop, true);
+	kvm_pthread_join(vcpu_thread, NULL);
+	kvm_pthread_join(host_thread, NULL);
+}
+
+TEST_HARNESS_MAIN

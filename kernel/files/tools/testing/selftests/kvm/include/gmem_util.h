@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * In-place conversion, for tests: a VM with one vCPU, a guest_memfd bound to a
+ * slot and mapped, a guest that reads and writes pages on request, pins.
+ *
+ * x() asserts, __x() returns 0 or -errno.
+ */
+#ifndef SELFTEST_KVM_GMEM_UTIL_H
+#define SELFTEST_KVM_GMEM_UTIL_H
+
+#include <sys/ioctl.h>
+#include <linux/kvm_gmem.h>
+
+#include "kvm_util.h"
+#include "processor.h"
+#include "test_util.h"
+
+#define ZERO		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_ZERO
+#define PRESERVE	KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_PRESERVE
+#define NONE		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE
+#define PRIVATE		KVM_MEMORY_ATTRIBUTE_PRIVATE
+#define SHARED		0
+
+/* What NONE leaves on the testing vehicle, and what no page ever holds whole. */
+#define NONE_BYTE	0xab
+#define MIXED		0x100
+
+/* Anything but an offset that the kernel could report. */
+#define POISON		0x5a5a5a5a5a5a5a5aull
+
+#define GMEM_GPA	(1ull << 32)
+#define GMEM_SLOT	10
+#define GMEM_PAGES	16
+#define GMEM_IN_PLACE	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
+
+struct gmem_vm {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpu;
+	u8 *mem;
+	u64 nr_pages;
+	int fd;
+};
+
+void gmem_vm_create(struct gmem_vm *g, u64 nr_pages, u64 flags);
+void gmem_vm_destroy(struct gmem_vm *g);
+
+/* The error_offset goes to @where, which may be NULL. */
+int __gmem_convert(int fd, u64 offset, u64 size, u64 attributes, u64 policy,
+		   u64 *where);
+void gmem_convert(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 policy);
+
+/* The byte that the whole page holds, or MIXED. */
+int host_read(struct gmem_vm *g, u64 page);
+void host_write(struct gmem_vm *g, u64 page, u8 byte);
+int guest_read(struct gmem_vm *g, u64 page);
+void guest_write(struct gmem_vm *g, u64 page, u8 byte);
+
+/* Is the page of the file mappable, i.e. shared?  Asks for each of a range. */
+bool is_mappable(struct gmem_vm *g, u64 page);
+void expect_state(struct gmem_vm *g, u64 page, u64 nr, u64 attributes);
+
+/* Hold a page of the host's mapping, as a pipe does and as a device would. */
+int pin_in_pipe(void *hva, int pipefd[2]);
+void unpin_pipe(int pipefd[2]);
+int pin_longterm(void *hva, int *fd);
+
+#endif /* SELFTEST_KVM_GMEM_UTIL_H */

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the tests of in-place conversion share.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "../../../../../mm/gup_test.h"
+#include "gmem_util.h"
+
+enum guest_op {
+	GUEST_READ,
+	GUEST_WRITE,
+};
+
+static struct {
+	u64 op;
+	u64 page;
+	u64 byte;
+} request;
+
+static int page_byte(const u8 *page)
+{
+	size_t i;
+
+	for (i = 1; i < PAGE_SIZE; i++) {
+		if (READ_ONCE(page[i]) != READ_ONCE(page[0]))
+			return MIXED;
+	}
+
+	return READ_ONCE(page[0]);
+}
+
+/* Serves one request for each time that it is run. */
+static void guest_server(void)
+{
+	for (;;) {
+		u8 *page = (u8 *)(GMEM_GPA + READ_ONCE(request.page) * PAGE_SIZE);
+
+		if (READ_ONCE(request.op) == GUEST_WRITE)
+			memset(page, READ_ONCE(request.byte), PAGE_SIZE);
+
+		GUEST_SYNC(page_byte(page));
+	}
+}
+
+static int run_request(struct gmem_vm *g, enum guest_op op, u64 page, u8 byte)
+{
+	struct ucall uc;
+
+	request.op = op;
+	request.page = page;
+	request.byte = byte;
+	sync_global_to_guest(g->vm, request);
+
+	vcpu_run(g->vcpu);
+	TEST_ASSERT_EQ(get_ucall(g->vcpu, &uc), UCALL_SYNC);
+
+	return uc.args[1];
+}
+
+int guest_read(struct gmem_vm *g, u64 page)
+{
+	return run_request(g, GUEST_READ, page, 0);
+}
+
+void guest_write(struct gmem_vm *g, u64 page, u8 byte)
+{
+	TEST_ASSERT_EQ(run_request(g, GUEST_WRITE, page, byte), byte);
+}
+
+int host_read(struct gmem_vm *g, u64 page)
+{
+	return page_byte(g->mem + page * PAGE_SIZE);
+}
+
+void host_write(struct gmem_vm *g, u64 page, u8 byte)
+{
+	memset(g->mem + page * PAGE_SIZE, byte, PAGE_SIZE);
+}
+
+void gmem_vm_create(struct gmem_vm *g, u64 nr_pages, u64 flags)
+{
+	const struct vm_shape shape = {
+		.mode = VM_MODE_DEFAULT,
+		.type = KVM_X86_SW_PROTECTED_VM,
+	};
+	u64 size = nr_pages * PAGE_SIZE;
+
+	TEST_REQUIRE(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM));
+
+	g->vm = vm_create_shape_with_one_vcpu(shape, &g->vcpu, guest_server);
+	if (!vm_check_cap(g->vm, KVM_CAP_MEMORY_ATTRIBUTES2)) {
+		printf("# no in-place conversion on this kernel\n");
+		exit(KSFT_SKIP);
+	}
+
+	g->nr_pages = nr_pages;
+	g->fd = vm_create_guest_memfd(g->vm, size, flags);
+	g->mem = kvm_mmap(size, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd);
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA,
+				   size, g->mem, g->fd, 0);
+	virt_map(g->vm, GMEM_GPA, GMEM_GPA, min_t(u64, nr_pages, 1024));
+}
+
+void gmem_vm_destroy(struct gmem_vm *g)
+{
+	kvm_munmap(g->mem, g->nr_pages * PAGE_SIZE);
+	close(g->fd);
+	kvm_vm_free(g->vm);
+}
+
+int __gmem_convert(int fd, u64 offset, u64 size, u64 attributes, u64 policy,
+		   u64 *where)
+{
+	struct kvm_memory_attributes2 attrs = {
+		.offset = offset,
+		.size = size,
+		.attributes = attributes,
+		.flags = policy,
+		.error_offset = POISON,
+	};
+	int r = ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES2, &attrs) ? -errno : 0;
+
+	if (where)
+		*where = attrs.error_offset;
+
+	return r;
+}
+
+void gmem_convert(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 policy)
+{
+	u64 where;
+	int r;
+
+	r = __gmem_convert(g->fd, page * PAGE_SIZE, nr * PAGE_SIZE, attributes,
+			   policy, &where);
+	TEST_ASSERT(!r, "Conversion of pages [%lu, %lu) failed: %s, error_offset %#lx",
+		    page, page + nr, strerror(-r), where);
+	TEST_ASSERT(where == POISON, "error_offset was written on success");
+}
+
+static sigjmp_buf mappable_jmpbuf;
+
+static void mappable_handler(int sig)
+{
+	siglongjmp(mappable_jmpbuf, 1);
+}
+
+bool is_mappable(struct gmem_vm *g, u64 page)
+{
+	struct sigaction old, new = { .sa_handler = mappable_handler };
+	volatile bool mappable = false;
+
+	sigaction(SIGBUS, &new, &old);
+	if (!sigsetjmp(mappable_jmpbuf, 1)) {
+		READ_ONCE(g->mem[page * PAGE_SIZE]);
+		mappable = true;
+	}
+	sigaction(SIGBUS, &old, NULL);
+
+	return mappable;
+}
+
+/* Backwards, so that a fault cannot have been answered for the page before. */
+void expect_state(struct gmem_vm *g, u64 page, u64 nr, u64 attributes)
+{
+	u64 i;
+
+	for (i = page + nr; i-- > page; )
+		TEST_ASSERT(is_mappable(g, i) == !(attributes & PRIVATE),
+			    "Page %lu should be %s", i,
+			    attributes & PRIVATE ? "private" : "shared");
+}
+
+int pin_in_pipe(void *hva, int pipefd[2])
+{
+	struct iovec iov = { .iov_base = hva, .iov_len = PAGE_SIZE };
+
+	TEST_ASSERT(!pipe(pipefd), "pipe() failed");
+
+	return vmsplice(pipefd[1], &iov, 1, 0) == PAGE_SIZE ? 0 : -errno;
+}
+
+void unpin_pipe(int pipefd[2])
+{
+	close(pipefd[0]);
+	close(pipefd[1]);
+}
+
+/* A long-term pin through CONFIG_GUP_TEST, dropped by close(). */
+int pin_longterm(void *hva, int *fd)
+{
+	struct pin_longterm_test args = {
+		.addr = (uintptr_t)hva,
+		.size = PAGE_SIZE,
+		.flags = PIN_LONGTERM_TEST_FLAG_USE_WRITE,
+	};
+
+	*fd = open("/sys/kernel/debug/gup_test", O_RDWR);
+	if (*fd < 0)
+		return -errno;
+
+	return ioctl(*fd, PIN_LONGTERM_TEST_START, &args) ? -errno : 0;
+}

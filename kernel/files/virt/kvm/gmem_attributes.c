@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who decides whether a guest page is private: the file, where the page's
+ * memslot is bound to an in-place guest_memfd, else the VM's own attributes.
+ * How the file keeps its answer is in gmem_bitmap.c.
+ */
+#include <linux/kvm_host.h>
+
+#include "gmem_convert.h"
+
+static bool slot_is_in_place(struct kvm *kvm, const struct kvm_memory_slot *slot)
+{
+	return kvm_memslot_is_gmem_only(slot) && kvm_arch_has_private_mem(kvm);
+}
+
+/*
+ * Neither sleeps nor takes a lock or a reference, as page faults ask under
+ * mmu_lock.  A file that is being closed answers "shared"; that there is no
+ * memory any more is for kvm_gmem_get_pfn() to say.
+ */
+static bool slot_is_private(const struct kvm_memory_slot *slot, gfn_t gfn)
+{
+	struct kvm_gmem_state *state;
+
+	/* Pairs with the RCU-delayed free of the inode, which holds the state. */
+	guard(rcu)();
+
+	state = READ_ONCE(slot->gmem.state);
+	if (!state)
+		return false;
+
+	return kvm_gmem_attributes_is_private(&state->attributes,
+					      gfn - slot->base_gfn + slot->gmem.pgoff);
+}
+
+bool kvm_gmem_mem_is_private(struct kvm *kvm, gfn_t gfn)
+{
+	struct kvm_memory_slot *slot;
+
+	if (!kvm_arch_has_private_mem(kvm))
+		return false;
+
+	slot = gfn_to_memslot(kvm, gfn);
+	if (slot && slot_is_in_place(kvm, slot))
+		return slot_is_private(slot, gfn);
+
+	return kvm_get_memory_attributes(kvm, gfn) & KVM_MEMORY_ATTRIBUTE_PRIVATE;
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_gmem_mem_is_private);
+
+/* Does any gfn of [start, end) belong to a memslot that its file decides on? */
+bool kvm_gmem_range_is_in_place(struct kvm *kvm, gfn_t start, gfn_t end)
+{
+	struct kvm_memslot_iter iter;
+	int i;
+
+	lockdep_assert_held(&kvm->slots_lock);
+
+	for (i = 0; i < kvm_arch_nr_memslot_as_ids(kvm); i++) {
+		kvm_for_each_memslot_in_gfn_range(&iter, __kvm_memslots(kvm, i),
+						  start, end) {
+			if (slot_is_in_place(kvm, iter.slot))
+				return true;
+		}
+	}
+
+	return false;
+}
+
+u64 kvm_gmem_supported_attributes(struct kvm *kvm)
+{
+	return kvm_arch_gmem_content_policies(kvm) ?
+	       KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What is read from a page after a conversion.  The conversion itself does not
+ * touch memory: it notes what the page holds, and the next fault fills it.
+ */
+#include <linux/highmem.h>
+#include <linux/kvm_host.h>
+#include <linux/pagemap.h>
+
+#include "gmem_convert.h"
+
+#define POLICY(name)	KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_##name
+
+/* An architecture that says nothing promises nothing. */
+u32 __weak kvm_arch_gmem_content_policies(struct kvm *kvm)
+{
+	if (kvm && !kvm_arch_has_private_mem(kvm))
+		return 0;
+
+	return KVM_MEMORY_ATTRIBUTES2_TO_SHARED(POLICY(NONE)) |
+	       KVM_MEMORY_ATTRIBUTES2_TO_PRIVATE(POLICY(NONE));
+}
+
+u8 __weak kvm_arch_gmem_none_byte(struct kvm *kvm)
+{
+	return 0;
+}
+
+u32 kvm_gmem_content_policies(struct kvm *kvm)
+{
+	return kvm_arch_gmem_content_policies(kvm);
+}
+
+/*
+ * Bring a locked folio up to date.  Touching the memory of a poisoned one would
+ * be fatal; whoever asked finds that out from the folio.
+ */
+void kvm_gmem_content_fill(struct folio *folio)
+{
+	struct inode *inode = folio->mapping->host;
+	struct kvm_gmem_content *content = &kvm_gmem_state(inode)->content;
+
+	if (folio_test_uptodate(folio) || folio_test_hwpoison(folio))
+		return;
+
+	if (kvm_gmem_is_in_place(inode))
+		lockdep_assert_held(&inode->i_mapping->invalidate_lock);
+
+	if (kvm_gmem_bitmap_test(&content->none, folio->index)) {
+		memset_page(folio_page(folio, 0), 0, content->none_byte, PAGE_SIZE);
+		flush_dcache_folio(folio);
+	} else {
+		clear_highpage(folio_page(folio, 0));
+	}
+
+	folio_mark_uptodate(folio);
+}
+
+/* A hole that is punched reads zeros, whatever a conversion had left there. */
+int kvm_gmem_content_discard(struct inode *inode, pgoff_t start, pgoff_t end)
+{
+	struct kvm_gmem_bitmap *none = &kvm_gmem_state(inode)->content.none;
+	pgoff_t err_index;
+	int r;
+
+	lockdep_assert_held_write(&inode->i_mapping->invalidate_lock);
+
+	end = min(end, none->nr_pages);
+	if (start >= end)
+		return 0;
+
+	r = kvm_gmem_bitmap_reserve(none, start, end, false, &err_index);
+	if (!r)
+		kvm_gmem_bitmap_commit(none, start, end, false);
+
+	return r;
+}
+
+/* Does the policy change which pages of the range are to be filled with none_byte? */
+static bool changes_none(struct kvm_gmem_content *content, pgoff_t start,
+			 pgoff_t end, u64 policy, bool *none)
+{
+	*none = policy == POLICY(NONE) && content->none_byte;
+
+	return policy != POLICY(PRESERVE) &&
+	       kvm_gmem_bitmap_find(&content->none, start, end, !*none) < end;
+}
+
+int kvm_gmem_content_reserve(struct inode *inode, pgoff_t start, pgoff_t end,
+			     bool to_private, u64 policy, pgoff_t *err_index)
+{
+	struct kvm_gmem_state *state = kvm_gmem_state(inode);
+	pgoff_t first, next;
+	bool none;
+	int r;
+
+	lockdep_assert_held_write(&inode->i_mapping->invalidate_lock);
+
+	if (!changes_none(&state->content, start, end, policy, &none))
+		return 0;
+
+	kvm_gmem_bitmap_for_each_run(&state->attributes.private, first, next,
+				     start, end, !to_private) {
+		r = kvm_gmem_bitmap_reserve(&state->content.none, first, next,
+					    none, err_index);
+		if (r) {
+			kvm_gmem_content_release(inode, start, first, to_private);
+			return r;
+		}
+	}
+
+	return 0;
+}
+
+void kvm_gmem_content_release(struct inode *inode, pgoff_t start, pgoff_t end,
+			      bool to_private)
+{
+	struct kvm_gmem_state *state = kvm_gmem_state(inode);
+	pgoff_t first, next;
+
+	kvm_gmem_bitmap_for_each_run(&state->attributes.private, first, next,
+				     start, end, !to_private)
+		kvm_gmem_bitmap_release(&state->content.none, first, next);
+}
+
+static void commit_folios(struct inode *inode, pgoff_t start, pgoff_t end,
+			  bool to_private, u64 policy)
+{
+	struct folio *folio;
+	unsigned long index;
+
+	/* Folios stay: removing one takes invalidate_lock, which is held. */
+	xa_for_each_range(&inode->i_mapping->i_pages, index, folio, start, end - 1) {
+#ifdef CONFIG_HAVE_KVM_ARCH_GMEM_RECLAIM
+		if (!to_private)
+			kvm_arch_gmem_reclaim(folio_pfn(folio), folio_nr_pages(folio));
+#endif
+		if (policy != POLICY(PRESERVE))
+			folio_clear_uptodate(folio);
+
+		cond_resched();
+	}
+}
+
+/*
+ * Decide what the pages hold that are about to change sides; the others keep
+ * what they have.  Needs the attributes as they were before.
+ */
+void kvm_gmem_content_commit(struct inode *inode, pgoff_t start, pgoff_t end,
+			     bool to_private, u64 policy)
+{
+	struct kvm_gmem_state *state = kvm_gmem_state(inode);
+	bool none, store;
+	pgoff_t first, next;
+
+	lockdep_assert_held_write(&inode->i_mapping->invalidate_lock);
+
+	store = changes_none(&state->content, start, end, policy, &none);
+
+	kvm_gmem_bitmap_for_each_run(&state->attributes.private, first, next,
+				     start, end, !to_private) {
+		if (store)
+			kvm_gmem_bitmap_commit(&state->content.none, first, next, none);
+
+		commit_folios(inode, first, next, to_private, policy);
+	}
+}

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * In-place conversion of guest_memfd memory between private and shared: the
+ * ioctl, and the conversion from top to bottom.
+ *
+ * mapping->invalidate_lock is the one lock: exclusive to convert, shared to
+ * fault.  It is not taken under mmu_lock, and while it is held exclusively no
+ * folio lock is waited for.
+ */
+#include <linux/delay.h>
+#include <linux/jiffies.h>
+#include <linux/kvm_host.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/swap.h>
+#include <linux/uaccess.h>
+
+#include "gmem_convert.h"
+
+/* The page cache holds one reference to each page; no other is owed to anyone. */
+#define PAGE_CACHE_REFS		1
+
+/*
+ * How long a reference may be one that goes by itself: GUP-fast that is backing
+ * out, compaction that is having a look.
+ */
+#define TRANSIENT_REF_MSECS	5
+
+/*
+ * A locked folio is a user fault that has been answered and not yet mapped.  It
+ * ends as soon as its task is scheduled.
+ */
+#define FAULT_IN_FLIGHT_MSECS	1000
+
+void kvm_gmem_state_init(struct kvm_gmem_state *state, struct kvm *kvm,
+			 loff_t size, u64 flags)
+{
+	bool is_private = !(flags & GUEST_MEMFD_FLAG_INIT_SHARED);
+
+	/*
+	 * A file that the host can not map holds the private half of memory in
+	 * two halves, if the VM has private memory at all.
+	 */
+	if (kvm_arch_has_private_mem(kvm)) {
+		state->in_place = flags & GUEST_MEMFD_FLAG_MMAP;
+		is_private |= !state->in_place;
+	}
+
+	kvm_gmem_bitmap_init(&state->attributes.private, size >> PAGE_SHIFT,
+			     is_private);
+	kvm_gmem_bitmap_init(&state->content.none, size >> PAGE_SHIFT, false);
+	state->content.none_byte = kvm_arch_gmem_none_byte(kvm);
+}
+
+void kvm_gmem_state_destroy(struct kvm_gmem_state *state)
+{
+	kvm_gmem_bitmap_destroy(&state->attributes.private);
+	kvm_gmem_bitmap_destroy(&state->content.none);
+}
+
+/*
+ * A fault asks who may use the page, fills it and, for a vCPU, drops its
+ * reference, all without a conversion in between.
+ */
+void kvm_gmem_fault_start(struct inode *inode)
+{
+	if (kvm_gmem_is_in_place(inode))
+		filemap_invalidate_lock_shared(inode->i_mapping);
+}
+
+void kvm_gmem_fault_end(struct inode *inode)
+{
+	if (kvm_gmem_is_in_place(inode))
+		filemap_invalidate_unlock_shared(inode->i_mapping);
+}
+
+/*
+ * What a vCPU's fault takes along: no reference if the file is in place, or
+ * conversions would fail for as long as the guest keeps faulting.  The pfn is
+ * good until the invalidation that mmu_invalidate_retry_gfn() detects, as the
+ * page is neither freed nor converted outside of one.
+ */
+struct page *kvm_gmem_fault_page(struct inode *inode, struct folio *folio,
+				 struct page *page)
+{
+	if (!kvm_gmem_is_in_place(inode))
+		return page;
+
+	folio_put(folio);
+	return NULL;
+}
+
+/*
+ * Take the range away from user space.  Faults that were answered before the
+ * caller took invalidate_lock can still map a page afterwards; they hold a
+ * reference until then and are unmapped by the next call.
+ */
+static void unmap_users(struct inode *inode, pgoff_t start, pgoff_t end)
+{
+	unmap_mapping_pages(inode->i_mapping, start, end - start, false);
+
+	/*
+	 * Order clearing PTEs before reading reference counts.  Pairs with the
+	 * atomic increment in GUP-fast, which looks at the PTE again after it.
+	 */
+	smp_mb();
+}
+
+static bool is_held(struct folio *folio)
+{
+	return folio_ref_count(folio) > PAGE_CACHE_REFS;
+}
+
+/*
+ * The first page that refuses the conversion: poisoned, or on the way to
+ * private and held by somebody.  Pages that do not change are not asked.
+ */
+static struct folio *find_refusal(struct inode *inode, pgoff_t start,
+				  pgoff_t end, bool to_private)
+{
+	struct kvm_gmem_state *state = kvm_gmem_state(inode);
+	struct folio *folio;
+	unsigned long index;
+
+	/* Folios stay: removing one takes invalidate_lock, which is held. */
+	xa_for_each_range(&inode->i_mapping->i_pages, index, folio, start, end - 1) {
+		if ((folio_test_hwpoison(folio) || (to_private && is_held(folio))) &&
+		    kvm_gmem_attributes_is_private(&state->attributes, index) != to_private)
+			return folio;
+
+		cond_resched();
+	}
+
+	return NULL;
+}
+
+/*
+ * Make sure that nobody but the page cache has a reference to a page that goes
+ * private, as whoever has one could read and write what the guest believes to
+ * be its own.  References that go away by themselves are waited for.
+ *
+ *	CPU0: user fault			CPU1: conversion
+ *	lock shared, page is shared
+ *	get folio, unlock
+ *						lock exclusive
+ *						unmap: nothing there yet
+ *						one reference too many
+ *	map it, the mapping has the reference
+ *						unmap again: reference gone
+ */
+static int check_folios(struct inode *inode, pgoff_t start, pgoff_t end,
+			bool to_private, pgoff_t *err_index)
+{
+	enum lru_cache_drained drained = LRU_CACHE_NOT_DRAINED;
+	unsigned long began = jiffies;
+	struct folio *folio;
+
+	if (to_private)
+		unmap_users(inode, start, end);
+
+	while ((folio = find_refusal(inode, start, end, to_private))) {
+		unsigned int patience = TRANSIENT_REF_MSECS;
+
+		*err_index = folio->index;
+
+		if (folio_test_hwpoison(folio))
+			return -EHWPOISON;
+
+		/*
+		 * A new page is in a per-CPU LRU batch, which has a reference.
+		 * Pages before this one are fine and stay so.
+		 */
+		if (drained != LRU_CACHE_DRAINED_ALL && !folio_maybe_dma_pinned(folio)) {
+			lru_cache_drain_for_folio(folio, 0, &drained);
+			if (!is_held(folio))
+				continue;
+		}
+
+		if (folio_test_locked(folio))
+			patience = FAULT_IN_FLIGHT_MSECS;
+		if (time_after(jiffies, began + msecs_to_jiffies(patience)))
+			return -EAGAIN;
+
+		usleep_range(20, 100);
+		unmap_users(inode, folio->index, end);
+	}
+
+	return 0;
+}
+
+/*
+ * Convert [start, end), or nothing.  On failure user mappings may be gone, they
+ * fault back in; @err_index is then the lowest page that stands in the way.
+ */
+static int kvm_gmem_convert(struct inode *inode, pgoff_t start, pgoff_t end,
+			    bool to_private, u64 policy, pgoff_t *err_index)
+{
+	struct kvm_gmem_bitmap *private = &kvm_gmem_state(inode)->attributes.private;
+	int r = 0;
+
+	filemap_invalidate_lock(inode->i_mapping);
+
+	/* Pages that are as requested keep everything, those in front are not visited. */
+	start = kvm_gmem_bitmap_find(private, start, end, !to_private);
+	if (start == end)
+		goto out_unlock;
+
+	r = kvm_gmem_bitmap_reserve(private, start, end, to_private, err_index);
+	if (r)
+		goto out_unlock;
+
+	r = kvm_gmem_content_reserve(inode, start, end, to_private, policy, err_index);
+	if (r)
+		goto out_release_attributes;
+
+	r = check_folios(inode, start, end, to_private, err_index);
+	if (r)
+		goto out_release_content;
+
+	/*
+	 * The point of no return: from here on nothing fails, and the guest may
+	 * act on the new state as soon as it is stored.
+	 *
+	 * Only mappings of the old kind are zapped.  Where a private page can not
+	 * be zapped without losing its contents, one that stays private is safe.
+	 */
+	kvm_gmem_invalidate_start(inode, start, end,
+				  to_private ? KVM_FILTER_SHARED : KVM_FILTER_PRIVATE);
+	kvm_gmem_content_commit(inode, start, end, to_private, policy);
+	kvm_gmem_bitmap_commit(private, start, end, to_private);
+	kvm_gmem_invalidate_end(inode, start, end);
+	goto out_unlock;
+
+out_release_content:
+	kvm_gmem_content_release(inode, start, end, to_private);
+out_release_attributes:
+	kvm_gmem_bitmap_release(private, start, end);
+out_unlock:
+	filemap_invalidate_unlock(inode->i_mapping);
+	return r;
+}
+
+static int check_request(const struct kvm_memory_attributes2 *attrs, u64 limit)
+{
+	u64 policy = attrs->flags & KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_MASK;
+
+	if (attrs->flags != policy ||
+	    policy > KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE)
+		return -EINVAL;
+	if (attrs->attributes & ~KVM_MEMORY_ATTRIBUTE_PRIVATE)
+		return -EINVAL;
+	if (memchr_inv(attrs->reserved, 0, sizeof(attrs->reserved)))
+		return -EINVAL;
+	if (!PAGE_ALIGNED(attrs->offset) || !PAGE_ALIGNED(attrs->size))
+		return -EINVAL;
+	if (!attrs->size || attrs->offset >= limit ||
+	    attrs->size > limit - attrs->offset)
+		return -EINVAL;
+
+	return 0;
+}
+
+static bool policy_is_supported(struct kvm *kvm, bool to_private, u64 policy)
+{
+	u32 bit = to_private ? KVM_MEMORY_ATTRIBUTES2_TO_PRIVATE(policy) :
+			       KVM_MEMORY_ATTRIBUTES2_TO_SHARED(policy);
+
+	return kvm_gmem_content_policies(kvm) & bit;
+}
+
+/*
+ * KVM_SET_MEMORY_ATTRIBUTES2 on a guest_memfd.  Only for the process that owns
+ * the VM: others are given the file so that they can map shared memory.
+ */
+static long set_attributes(struct kvm *kvm, struct inode *inode,
+			   struct kvm_memory_attributes2 __user *uattrs)
+{
+	struct kvm_memory_attributes2 attrs;
+	pgoff_t err_index;
+	bool to_private;
+	int r;
+
+	if (kvm->mm != current->mm || READ_ONCE(kvm->vm_dead))
+		return -EIO;
+
+	if (copy_from_user(&attrs, uattrs, sizeof(attrs)))
+		return -EFAULT;
+
+	r = check_request(&attrs, i_size_read(inode));
+	if (r)
+		return r;
+
+	to_private = attrs.attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE;
+	err_index = attrs.offset >> PAGE_SHIFT;
+
+	if (policy_is_supported(kvm, to_private, attrs.flags))
+		r = kvm_gmem_convert(inode, err_index,
+				     (attrs.offset + attrs.size) >> PAGE_SHIFT,
+				     to_private, attrs.flags, &err_index);
+	else
+		r = -EOPNOTSUPP;
+
+	/* Nothing is written after success: a conversion that happened is reported. */
+	if (r && put_user((u64)err_index << PAGE_SHIFT, &uattrs->error_offset))
+		return -EFAULT;
+
+	return r;
+}
+
+/* The ioctls of a guest_memfd.  Those of the VM belong below this. */
+long kvm_gmem_convert_ioctl(struct kvm *kvm, struct inode *inode,
+			    unsigned int ioctl, unsigned long arg)
+{
+	if (!kvm_gmem_is_in_place(inode))
+		return -ENOTTY;
+
+	switch (ioctl) {
+	case KVM_SET_MEMORY_ATTRIBUTES2:
+		return set_attributes(kvm, inode, (void __user *)arg);
+	default:
+		return -ENOTTY;
+	}
+}

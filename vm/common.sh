@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0
+# What every script in vm/ and tools/ starts with: where things are, how to
+# talk to the user, how to run a long step.  Sourced by bash, never run.
+# shellcheck shell=bash
+
+set -euo pipefail
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+O=${O:-$TOP/build}
+mkdir -p "$O"
+O=$(cd "$O" && pwd)
+V=${V:-0}
+JOBS=${JOBS:-$(nproc)}
+
+# Shared by the scripts that source this file.
+# shellcheck disable=SC2034
+{
+	LINUX=$O/linux			# pristine source plus files and hooks
+	STOCK=$O/linux-stock		# pristine source
+	CACHE=$O/download		# what came over the network
+	HEADERS=$O/headers/include	# uapi headers of $LINUX
+}
+
+say()
+{
+	printf '%s\n' "$*" >&2
+}
+
+die()
+{
+	say "error: $*"
+	exit 1
+}
+
+# One script at a time changes what is under $O; the lock goes with the process.
+lock_build()
+{
+	exec 9>"$O/.lock"
+	flock -n 9 && return
+	say "waiting for another build under $O to end"
+	flock 9
+}
+
+# step "what it does" LOG COMMAND...: run it with its output in LOG, show what
+# it does, how far it is (objects of TOTAL, when known) and how long it took.
+step()
+{
+	local what=$1 log=$2 start=$SECONDS pid status=0 n shown=0 tick=15
+	shift 2
+	mkdir -p "$(dirname "$log")"
+	if [ "$V" != 0 ]; then
+		say "== $what: $*"
+		"$@" 2>&1 | tee "$log" >&2 || die "$what failed, see $log"
+		say "== $what: done in $((SECONDS - start)) s"
+		return
+	fi
+	say "$what ..."
+	[ -t 2 ] && tick=1
+	"$@" >"$log" 2>&1 &
+	pid=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 0.2
+		[ $((SECONDS - start - shown)) -ge "$tick" ] || continue
+		shown=$((SECONDS - start))
+		n=$(grep -cE '^ +(CC|AS|LD|AR|HOSTCC) ' "$log" || :)
+		progress "$shown" "$n"
+	done
+	wait "$pid" || status=$?
+	if [ -t 2 ]; then
+		printf '\r\033[K' >&2
+	fi
+	if [ "$status" != 0 ]; then
+		tail -n 25 "$log" >&2
+		die "$what failed with status $status, the whole output is in $log"
+	fi
+	say "$what: done in $((SECONDS - start)) s"
+}
+
+progress()
+{
+	local seconds=$1 n=$2 far=
+	if [ "$n" -gt 0 ]; then
+		far=", $n files"
+		[ "${TOTAL:-0}" -lt "$n" ] || far+=" of about $TOTAL"
+	fi
+	if [ -t 2 ]; then
+		printf '\r\033[K  %d s%s' "$seconds" "$far" >&2
+	else
+		say "  $seconds s$far"
+	fi
+}
+
+# Succeeds when FILE holds exactly what standard input does; else writes it and fails.
+same_or_write()
+{
+	local file=$1 new
+	new=$(mktemp "$file.XXXXXX")
+	cat >"$new"
+	if cmp -s "$new" "$file"; then
+		rm -f "$new"
+		return 0
+	fi
+	mv "$new" "$file"
+	return 1
+}
