@@ -32,12 +32,13 @@ die()
 	exit 1
 }
 
-# One script at a time changes what is under $O; the lock goes with the process.
-lock_build()
+# One script at a time changes a tree and what is built from it; the lock goes
+# with the process.
+lock_tree()
 {
-	exec 9>"$O/.lock"
+	exec 9>"$1.lock"
 	flock -n 9 && return
-	say "waiting for another build under $O to end"
+	say "waiting for another build of $1 to end"
 	flock 9
 }
 

@@ -94,13 +94,13 @@ static void *new_entry(unsigned int level, bool value)
 	unsigned int i;
 
 	if (!level) {
-		leaf = kmalloc(sizeof(*leaf), GFP_KERNEL_ACCOUNT);
+		leaf = kmalloc_obj(*leaf, GFP_KERNEL_ACCOUNT);
 		if (leaf)
 			memset(leaf, value ? 0xff : 0, sizeof(*leaf));
 		return leaf;
 	}
 
-	node = kmalloc(sizeof(*node), GFP_KERNEL_ACCOUNT);
+	node = kmalloc_obj(*node, GFP_KERNEL_ACCOUNT);
 	for (i = 0; node && i < NODE_ENTRIES; i++)
 		RCU_INIT_POINTER(node->entries[i], uniform(value));
 	return node;
@@ -165,7 +165,7 @@ static void collapse(void __rcu **entry, unsigned int level)
 
 /* Make a boundary at @index possible, on the way to storing @value next to it. */
 static int refine(struct kvm_gmem_bitmap *bitmap, pgoff_t index, bool value,
-		 pgoff_t *err_index)
+		  pgoff_t *err_index)
 {
 	void __rcu **entry = &bitmap->root;
 	unsigned int level = bitmap->height;

@@ -5,8 +5,8 @@
  * This header and <linux/kvm.h> are all that user space needs.  What each
  * field and errno means is in Documentation/virt/kvm/guest_memfd_conversion.rst.
  */
-#ifndef _UAPI_LINUX_KVM_GMEM_H
-#define _UAPI_LINUX_KVM_GMEM_H
+#ifndef __LINUX_KVM_GMEM_H
+#define __LINUX_KVM_GMEM_H
 
 #include <linux/kvm.h>
 #include <linux/types.h>
@@ -51,4 +51,4 @@ struct kvm_memory_attributes2 {
 
 #define KVM_SET_MEMORY_ATTRIBUTES2	_IOWR(KVMIO, 0xd2, struct kvm_memory_attributes2)
 
-#endif /* _UAPI_LINUX_KVM_GMEM_H */
+#endif /* __LINUX_KVM_GMEM_H */

@@ -73,7 +73,8 @@ TEST_F(convert, capabilities_say_what_works)
 	struct kvm_vm *vm = vm_create_barebones();
 
 	TEST_ASSERT_EQ(vm_check_cap(self->g.vm, KVM_CAP_MEMORY_ATTRIBUTES2), PRIVATE);
-	TEST_ASSERT_EQ(vm_check_cap(self->g.vm, KVM_CAP_MEMORY_ATTRIBUTES2_CONTENT_POLICY), 0x707);
+	TEST_ASSERT_EQ(vm_check_cap(self->g.vm, KVM_CAP_MEMORY_ATTRIBUTES2_CONTENT_POLICY),
+		       0x707);
 	TEST_ASSERT_EQ(kvm_check_cap(KVM_CAP_MEMORY_ATTRIBUTES2), PRIVATE);
 	TEST_ASSERT_EQ(kvm_check_cap(KVM_CAP_MEMORY_ATTRIBUTES2_CONTENT_POLICY) & 0x707, 0x707);
 
@@ -332,7 +333,7 @@ TEST_F(convert, every_range_of_eight_pages)
 	}
 }
 
-#define SIZE_1T	(1ull << 40)
+#define SIZE_1T	BIT_ULL(40)
 
 /* Around every boundary of the tracking, in a file that has no memory yet. */
 TEST_F(convert, sparse_file_of_one_tebibyte)
@@ -512,7 +513,8 @@ TEST_F(convert, every_wrong_field_is_einval)
 #undef BAD
 
 	for (i = 0; i < n; i++) {
-		TEST_ASSERT(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, &bad[i]) == -1 && errno == EINVAL,
+		TEST_ASSERT(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, &bad[i]) == -1 &&
+			    errno == EINVAL,
 			    "Request %d should be EINVAL: offset %#llx size %#llx attributes %#llx flags %#llx",
 			    i, bad[i].offset, bad[i].size, bad[i].attributes, bad[i].flags);
 		TEST_ASSERT_EQ(bad[i].error_offset, POISON);
@@ -822,7 +824,8 @@ TEST_F_TIMEOUT(convert, faulting_vcpus_neither_block_nor_see_stale_bytes, 120)
 			host_write(g, i, STALE);
 
 		r = __gmem_convert(g->fd, 0, GMEM_PAGES * PAGE_SIZE, PRIVATE, ZERO, &where);
-		TEST_ASSERT(!r, "Round %lu: to private failed: %s at %#lx", round, strerror(-r), where);
+		TEST_ASSERT(!r, "Round %lu: to private failed: %s at %#lx", round,
+			    strerror(-r), where);
 		WRITE_ONCE(*guest_epoch, 2 * round + 1);
 		if (round % 4 == 0)
 			usleep(100);
@@ -830,7 +833,8 @@ TEST_F_TIMEOUT(convert, faulting_vcpus_neither_block_nor_see_stale_bytes, 120)
 
 		r = __gmem_convert(g->fd, 0, GMEM_PAGES * PAGE_SIZE, SHARED,
 				   round % 2 ? ZERO : PRESERVE, &where);
-		TEST_ASSERT(!r, "Round %lu: to shared failed: %s at %#lx", round, strerror(-r), where);
+		TEST_ASSERT(!r, "Round %lu: to shared failed: %s at %#lx", round,
+			    strerror(-r), where);
 		for (i = 0; i < GMEM_PAGES; i++)
 			TEST_ASSERT_EQ(host_read(g, i), 0);
 	}

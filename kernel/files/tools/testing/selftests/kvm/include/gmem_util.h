@@ -28,7 +28,7 @@
 /* Anything but an offset that the kernel could report. */
 #define POISON		0x5a5a5a5a5a5a5a5aull
 
-#define GMEM_GPA	(1ull << 32)
+#define GMEM_GPA	BIT_ULL(32)
 #define GMEM_SLOT	10
 #define GMEM_PAGES	16
 #define GMEM_IN_PLACE	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0
+# The front door.  It only delegates; "make help" lists what there is.
+#
+# O=build        where everything made goes (absolute or from here)
+# V=1            show everything
+# KERNEL_SOURCE= a kernel tree to use instead of Debian's package
+# ACCEL=kvm      boot with the host's KVM instead of the emulator
+
+O ?= build
+export O := $(abspath $(O))
+export V KERNEL_SOURCE ACCEL
+
+CFLAGS ?= -O2 -g
+C := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -MMD -MP
+
+PACKAGES := gcc make libc6-dev bc bison flex cpio rsync xz-utils patch perl libelf-dev libssl-dev uuid-dev \
+	qemu-system-x86 busybox-static ccache
+TEST_PACKAGES := sparse shellcheck cppcheck libcmocka-dev
+
+.PHONY: help
+help: ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+.PHONY: run
+run: ## boot the kernel and show a guest whose memory is converted in place
+	@vm/packages $(PACKAGES)
+	@vm/build release
+	@$(MAKE) -s cli
+	@vm/run $(O)/cli/gmem demo
+
+.PHONY: test
+test: ## lint, unit tests, the suite in the machine
+	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
+	@vm/build release
+	@vm/selftests
+	@$(MAKE) -s cli unit
+	@tests/test
+
+.PHONY: test-stock
+test-stock: ## the suite on the stock kernel, to show that it can fail
+	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
+	@vm/build release
+	@vm/selftests
+	@vm/build stock
+	@tests/stock
+
+.PHONY: lint
+lint: ## what the checkers say of the sources; nothing, that is
+	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
+	@vm/build release
+	@tools/lint
+
+.PHONY: kernel
+kernel: ## build the release kernel
+	@vm/packages $(PACKAGES)
+	@vm/build release
+
+.PHONY: cli
+cli: $(O)/cli/gmem ## build the gmem command, static
+
+CLI := $(patsubst cli/%.c,$(O)/cli/%.o,$(wildcard cli/*.c))
+
+$(O)/cli/gmem: $(CLI)
+	$(CC) $(LDFLAGS) -static -o $@ $^
+
+$(O)/cli/%.o: cli/%.c
+	@mkdir -p $(@D)
+	$(CC) $(C) $(CFLAGS) -isystem $(O)/headers/include -c -o $@ $<
+
+.PHONY: unit
+unit: $(O)/tests/gmem_bitmap_unit ## build the unit tests of the host
+
+$(O)/tests/%_unit: tests/%_unit.c tests/shim.h kernel/files/virt/kvm/gmem_bitmap.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -g -O1 -Wall -Wextra -MMD -MP -fsanitize=address,undefined \
+		-Itests/shim -o $@ $< -lcmocka
+
+.PHONY: clean
+clean: ## remove what was made, but for downloads and the compiler's cache
+	rm -rf $(filter-out $(O)/download,$(wildcard $(O)/*)) $(O)/*.lock
+
+-include $(CLI:.o=.d)
+
+.DELETE_ON_ERROR:

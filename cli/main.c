@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/* gmem: one table of verbs, which is the help text too. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gmem.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+} verbs[] = {
+	{ "probe", cmd_probe, "what this kernel offers for guest_memfd, by type of VM" },
+	{ "demo", cmd_demo, "convert the memory of a real guest, step by step, and check it" },
+};
+
+void die(const char *format, ...)
+{
+	int error = errno;
+	va_list args;
+
+	fflush(stdout);
+	fputs("gmem: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fprintf(stderr, ": %s\n", strerror(error));
+	exit(EXIT_WRONG);
+}
+
+static int usage(FILE *to)
+{
+	size_t i;
+
+	fputs("usage: gmem VERB [OPTION]...\n\n", to);
+	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		fprintf(to, "  %-8s%s\n", verbs[i].name, verbs[i].help);
+	fputs("\nExit status: 0 as promised, 1 something was not, 2 wrong usage, "
+	      "4 not offered by this kernel.\n", to);
+
+	return to == stdout ? EXIT_OK : EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	size_t i;
+
+	if (argc < 2)
+		return usage(stderr);
+
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
+		return usage(stdout);
+
+	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (!strcmp(argv[1], verbs[i].name)) {
+			if (argc > 2) {
+				fprintf(stderr, "gmem: %s takes no argument '%s'\n",
+					argv[1], argv[2]);
+				return EXIT_USAGE;
+			}
+			return verbs[i].run(argc - 1, argv + 1);
+		}
+	}
+
+	fprintf(stderr, "gmem: no verb '%s'; 'gmem --help' lists them\n", argv[1]);
+	return EXIT_USAGE;
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The tracking of page states beside a plain array that is slow and obvious:
+ * random ranges, every boundary, every allocation failing once, and what it
+ * costs.  SEED= replays a run.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <time.h>
+#include <cmocka.h>
+
+#include "../kernel/files/virt/kvm/gmem_bitmap.c"
+
+long shim_allocated;
+long shim_fail_at;
+
+#define MODEL_PAGES	200000ul
+
+static bool model[MODEL_PAGES];
+
+static void store_both(struct kvm_gmem_bitmap *bitmap, pgoff_t start, pgoff_t end, bool value)
+{
+	pgoff_t err_index = -1, i;
+
+	assert_int_equal(kvm_gmem_bitmap_reserve(bitmap, start, end, value, &err_index), 0);
+	kvm_gmem_bitmap_commit(bitmap, start, end, value);
+	for (i = start; i < end && i < MODEL_PAGES; i++)
+		model[i] = value;
+}
+
+static void expect_model(struct kvm_gmem_bitmap *bitmap)
+{
+	pgoff_t first, next, i = 0;
+
+	for (i = 0; i < bitmap->nr_pages; i++) {
+		if (kvm_gmem_bitmap_test(bitmap, i) != model[i])
+			fail_msg("page %lu is %d, should be %d", i, !model[i], model[i]);
+	}
+
+	i = 0;
+	kvm_gmem_bitmap_for_each_run(bitmap, first, next, 0, bitmap->nr_pages, true) {
+		for (; i < first; i++)
+			assert_false(model[i]);
+		for (; i < next; i++)
+			assert_true(model[i]);
+	}
+	for (; i < bitmap->nr_pages; i++)
+		assert_false(model[i]);
+}
+
+static pgoff_t near_boundary(pgoff_t nr_pages)
+{
+	static const unsigned int shifts[] = { 0, 6, 10, 16 };
+	pgoff_t at = (pgoff_t)rand() << shifts[rand() % 4];
+
+	return (at + rand() % 3 - 1) % nr_pages;
+}
+
+static void random_ranges_match_a_plain_array(void **state)
+{
+	const char *seed = getenv("SEED");
+	unsigned int s = seed ? strtoul(seed, NULL, 0) : (unsigned long)time(NULL);
+	struct kvm_gmem_bitmap bitmap;
+	pgoff_t a, b;
+	int i;
+
+	(void)state;
+	print_message("# SEED=%u\n", s);
+	srand(s);
+	kvm_gmem_bitmap_init(&bitmap, MODEL_PAGES, false);
+	memset(model, 0, sizeof(model));
+	for (i = 0; i < 3000; i++) {
+		a = near_boundary(MODEL_PAGES);
+		b = near_boundary(MODEL_PAGES);
+		if (rand() % 4 == 0)
+			b = a;
+		store_both(&bitmap, min(a, b), max(a, b) + 1, rand() % 2);
+		if (i % 50 == 0)
+			expect_model(&bitmap);
+	}
+	expect_model(&bitmap);
+	store_both(&bitmap, 0, MODEL_PAGES, true);
+	expect_model(&bitmap);
+	assert_int_equal(shim_allocated, 0);
+	kvm_gmem_bitmap_destroy(&bitmap);
+}
+
+static void one_state_costs_nothing_at_any_size(void **state)
+{
+	static const pgoff_t sizes[] = { 1, 2, 1023, 1024, 1025, 65536, 65537, 1ul << 32, 1ul << 51 };
+	struct kvm_gmem_bitmap bitmap;
+	pgoff_t err_index, middle;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		kvm_gmem_bitmap_init(&bitmap, sizes[i], false);
+		assert_int_equal(kvm_gmem_bitmap_reserve(&bitmap, 0, sizes[i], true, &err_index), 0);
+		assert_int_equal(shim_allocated, 0);
+		kvm_gmem_bitmap_commit(&bitmap, 0, sizes[i], true);
+		assert_true(kvm_gmem_bitmap_test(&bitmap, sizes[i] - 1));
+		assert_int_equal(kvm_gmem_bitmap_find(&bitmap, 0, sizes[i], false), sizes[i]);
+
+		/* A hole in the middle is given back when it is closed. */
+		middle = sizes[i] / 2;
+		assert_int_equal(kvm_gmem_bitmap_reserve(&bitmap, middle, middle + 1, false, &err_index), 0);
+		kvm_gmem_bitmap_commit(&bitmap, middle, middle + 1, false);
+		assert_int_equal(kvm_gmem_bitmap_find(&bitmap, 0, sizes[i], false), middle);
+		assert_int_equal(kvm_gmem_bitmap_reserve(&bitmap, middle, middle + 1, true, &err_index), 0);
+		kvm_gmem_bitmap_commit(&bitmap, middle, middle + 1, true);
+		assert_int_equal(shim_allocated, 0);
+		kvm_gmem_bitmap_destroy(&bitmap);
+	}
+}
+
+static void every_other_page_costs_less_than_a_quarter_byte(void **state)
+{
+	const pgoff_t nr_pages = 1ul << 20;
+	struct kvm_gmem_bitmap bitmap;
+	pgoff_t i, err_index;
+
+	(void)state;
+	kvm_gmem_bitmap_init(&bitmap, nr_pages, false);
+	for (i = 0; i < nr_pages; i += 2) {
+		assert_int_equal(kvm_gmem_bitmap_reserve(&bitmap, i, i + 1, true, &err_index), 0);
+		kvm_gmem_bitmap_commit(&bitmap, i, i + 1, true);
+	}
+	print_message("# %.4f bytes per page\n", (double)shim_allocated / nr_pages);
+	assert_true(shim_allocated <= (long)nr_pages / 4);
+	kvm_gmem_bitmap_destroy(&bitmap);
+	assert_int_equal(shim_allocated, 0);
+}
+
+static void failed_reserve_changes_nothing_and_says_where(void **state)
+{
+	const pgoff_t start = 1000, end = 150001;
+	struct kvm_gmem_bitmap bitmap;
+	pgoff_t err_index;
+	long before, n;
+	int r = -ENOMEM;
+
+	(void)state;
+	kvm_gmem_bitmap_init(&bitmap, MODEL_PAGES, false);
+	memset(model, 0, sizeof(model));
+	store_both(&bitmap, 70000, 70003, true);
+	before = shim_allocated;
+
+	for (n = 1; r; n++) {
+		err_index = -1;
+		shim_fail_at = n;
+		r = kvm_gmem_bitmap_reserve(&bitmap, start, end, true, &err_index);
+		shim_fail_at = 0;
+		if (!r)
+			break;
+		assert_int_equal(r, -ENOMEM);
+		assert_true(err_index >= start && err_index < end);
+		assert_int_equal(shim_allocated, before);
+		expect_model(&bitmap);
+	}
+	assert_true(n > 3);
+
+	/* Reserved and not used: nothing changes, nothing stays. */
+	expect_model(&bitmap);
+	kvm_gmem_bitmap_release(&bitmap, start, end);
+	assert_int_equal(shim_allocated, before);
+	expect_model(&bitmap);
+	kvm_gmem_bitmap_destroy(&bitmap);
+	assert_int_equal(shim_allocated, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(random_ranges_match_a_plain_array),
+		cmocka_unit_test(one_state_costs_nothing_at_any_size),
+		cmocka_unit_test(every_other_page_costs_less_than_a_quarter_byte),
+		cmocka_unit_test(failed_reserve_changes_nothing_and_says_where),
+	};
+
+	return cmocka_run_group_tests_name("gmem_bitmap", tests, NULL, NULL);
+}
