@@ -44,6 +44,14 @@ test-stock: ## the suite on the stock kernel, to show that it can fail
 	@vm/build stock
 	@tests/stock
 
+.PHONY: test-debug
+test-debug: ## the suite on a kernel with KASAN, lockdep and sleep checks
+	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
+	@vm/build release
+	@vm/selftests
+	@vm/build debug
+	@tests/debug
+
 .PHONY: lint
 lint: ## what the checkers say of the sources; nothing, that is
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES)

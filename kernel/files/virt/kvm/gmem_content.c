@@ -32,6 +32,17 @@ u32 kvm_gmem_content_policies(struct kvm *kvm)
 }
 
 /*
+ * Keep a new, locked folio in the page cache until a hole is punched.  Soft
+ * offlining drops clean folios without asking, and vCPU faults, which hold no
+ * reference, do not mark it dirty.
+ */
+void kvm_gmem_content_keep(struct inode *inode, struct folio *folio)
+{
+	if (!IS_ERR(folio) && kvm_gmem_is_in_place(inode))
+		folio_set_dirty(folio);
+}
+
+/*
  * Bring a locked folio up to date.  Touching the memory of a poisoned one would
  * be fatal; whoever asked finds that out from the folio.
  */
@@ -129,7 +140,7 @@ static void commit_folios(struct inode *inode, pgoff_t start, pgoff_t end,
 	struct folio *folio;
 	unsigned long index;
 
-	/* Folios stay: removing one takes invalidate_lock, which is held. */
+	/* Folios stay: they are dirty, and holes take invalidate_lock, which is held. */
 	xa_for_each_range(&inode->i_mapping->i_pages, index, folio, start, end - 1) {
 #ifdef CONFIG_HAVE_KVM_ARCH_GMEM_RECLAIM
 		if (!to_private)

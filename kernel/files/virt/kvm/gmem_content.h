@@ -23,6 +23,7 @@ struct kvm_gmem_content {
 #ifdef CONFIG_KVM_GMEM_CONVERT
 
 u32 kvm_gmem_content_policies(struct kvm *kvm);
+void kvm_gmem_content_keep(struct inode *inode, struct folio *folio);
 void kvm_gmem_content_fill(struct folio *folio);
 int kvm_gmem_content_discard(struct inode *inode, pgoff_t start, pgoff_t end);
 
@@ -38,6 +39,10 @@ void kvm_gmem_content_release(struct inode *inode, pgoff_t start, pgoff_t end,
 static inline u32 kvm_gmem_content_policies(struct kvm *kvm)
 {
 	return 0;
+}
+
+static inline void kvm_gmem_content_keep(struct inode *inode, struct folio *folio)
+{
 }
 
 static inline void kvm_gmem_content_fill(struct folio *folio)

@@ -122,7 +122,7 @@ static struct folio *find_refusal(struct inode *inode, pgoff_t start,
 	struct folio *folio;
 	unsigned long index;
 
-	/* Folios stay: removing one takes invalidate_lock, which is held. */
+	/* Folios stay: they are dirty, and holes take invalidate_lock, which is held. */
 	xa_for_each_range(&inode->i_mapping->i_pages, index, folio, start, end - 1) {
 		if ((folio_test_hwpoison(folio) || (to_private && is_held(folio))) &&
 		    kvm_gmem_attributes_is_private(&state->attributes, index) != to_private)
@@ -152,8 +152,8 @@ static int check_folios(struct inode *inode, pgoff_t start, pgoff_t end,
 			bool to_private, pgoff_t *err_index)
 {
 	enum lru_cache_drained drained = LRU_CACHE_NOT_DRAINED;
-	unsigned long began = jiffies;
-	struct folio *folio;
+	struct folio *folio, *refused = NULL;
+	unsigned long began = 0;
 
 	if (to_private)
 		unmap_users(inode, start, end);
@@ -167,22 +167,27 @@ static int check_folios(struct inode *inode, pgoff_t start, pgoff_t end,
 			return -EHWPOISON;
 
 		/*
-		 * A new page is in a per-CPU LRU batch, which has a reference.
-		 * Pages before this one are fine and stay so.
+		 * A new page is in a per-CPU LRU batch, which has a reference;
+		 * so is one that a fault in flight has mapped with VM_LOCKED.
 		 */
-		if (drained != LRU_CACHE_DRAINED_ALL && !folio_maybe_dma_pinned(folio)) {
+		if (folio_test_locked(folio) || folio_mapped(folio)) {
+			patience = FAULT_IN_FLIGHT_MSECS;
+			drained = LRU_CACHE_NOT_DRAINED;
+		} else if (!folio_maybe_dma_pinned(folio)) {
 			lru_cache_drain_for_folio(folio, 0, &drained);
 			if (!is_held(folio))
 				continue;
 		}
 
-		if (folio_test_locked(folio))
-			patience = FAULT_IN_FLIGHT_MSECS;
+		if (folio != refused) {
+			refused = folio;
+			began = jiffies;
+		}
 		if (time_after(jiffies, began + msecs_to_jiffies(patience)))
 			return -EAGAIN;
 
 		usleep_range(20, 100);
-		unmap_users(inode, folio->index, end);
+		unmap_users(inode, folio->index, folio->index + 1);
 	}
 
 	return 0;

@@ -37,6 +37,14 @@ static inline bool kvm_gmem_is_in_place(struct inode *inode)
 	return kvm_gmem_state(inode)->in_place;
 }
 
+/* The stand-in for a memslot that is being deleted answers as the memslot did. */
+static inline void kvm_gmem_copy_slot(struct kvm_memory_slot *dest,
+				      const struct kvm_memory_slot *src)
+{
+	dest->gmem.state = src->gmem.state;
+	dest->gmem.pgoff = src->gmem.pgoff;
+}
+
 void kvm_gmem_state_init(struct kvm_gmem_state *state, struct kvm *kvm,
 			 loff_t size, u64 flags);
 void kvm_gmem_state_destroy(struct kvm_gmem_state *state);
@@ -52,6 +60,11 @@ long kvm_gmem_convert_ioctl(struct kvm *kvm, struct inode *inode,
 static inline bool kvm_gmem_is_in_place(struct inode *inode)
 {
 	return false;
+}
+
+static inline void kvm_gmem_copy_slot(struct kvm_memory_slot *dest,
+				      const struct kvm_memory_slot *src)
+{
 }
 
 static inline void kvm_gmem_state_init(struct kvm_gmem_state *state,
