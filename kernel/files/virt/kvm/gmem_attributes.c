@@ -8,11 +8,6 @@
 
 #include "gmem_convert.h"
 
-static bool slot_is_in_place(struct kvm *kvm, const struct kvm_memory_slot *slot)
-{
-	return kvm_memslot_is_gmem_only(slot) && kvm_arch_has_private_mem(kvm);
-}
-
 /*
  * Neither sleeps nor takes a lock or a reference, as page faults ask under
  * mmu_lock.  A file that is being closed answers "shared"; that there is no
@@ -41,7 +36,7 @@ bool kvm_gmem_mem_is_private(struct kvm *kvm, gfn_t gfn)
 		return false;
 
 	slot = gfn_to_memslot(kvm, gfn);
-	if (slot && slot_is_in_place(kvm, slot))
+	if (slot && kvm_gmem_slot_is_in_place(kvm, slot))
 		return slot_is_private(slot, gfn);
 
 	return kvm_get_memory_attributes(kvm, gfn) & KVM_MEMORY_ATTRIBUTE_PRIVATE;
@@ -59,7 +54,7 @@ bool kvm_gmem_range_is_in_place(struct kvm *kvm, gfn_t start, gfn_t end)
 	for (i = 0; i < kvm_arch_nr_memslot_as_ids(kvm); i++) {
 		kvm_for_each_memslot_in_gfn_range(&iter, __kvm_memslots(kvm, i),
 						  start, end) {
-			if (slot_is_in_place(kvm, iter.slot))
+			if (kvm_gmem_slot_is_in_place(kvm, iter.slot))
 				return true;
 		}
 	}
@@ -71,4 +66,29 @@ u64 kvm_gmem_supported_attributes(struct kvm *kvm)
 {
 	return kvm_arch_gmem_content_policies(kvm) ?
 	       KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
+}
+
+/*
+ * Allocate what kvm_vm_set_mem_attributes() would, so that it can not fail.  What
+ * stays reserved after a failure reads as shared, as it did.
+ */
+int kvm_gmem_reserve_vm_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
+				   bool to_private, pgoff_t *err_gfn)
+{
+	gfn_t gfn;
+	int r;
+
+	lockdep_assert_held(&kvm->slots_lock);
+
+	for (gfn = start; to_private && gfn < end; gfn++) {
+		r = xa_reserve(&kvm->mem_attr_array, gfn, GFP_KERNEL_ACCOUNT);
+		if (r) {
+			*err_gfn = gfn;
+			return r;
+		}
+
+		cond_resched();
+	}
+
+	return 0;
 }

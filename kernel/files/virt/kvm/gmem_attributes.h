@@ -29,6 +29,8 @@ kvm_gmem_attributes_is_private(const struct kvm_gmem_attributes *attributes,
 
 u64 kvm_gmem_supported_attributes(struct kvm *kvm);
 bool kvm_gmem_range_is_in_place(struct kvm *kvm, gfn_t start, gfn_t end);
+int kvm_gmem_reserve_vm_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
+				   bool to_private, pgoff_t *err_gfn);
 
 #else
 

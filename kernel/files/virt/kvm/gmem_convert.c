@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * In-place conversion of guest_memfd memory between private and shared: the
- * ioctl, and the conversion from top to bottom.
+ * ioctls, and the conversion from top to bottom.
  *
  * mapping->invalidate_lock is the one lock: exclusive to convert, shared to
  * fault.  It is not taken under mmu_lock, and while it is held exclusively no
@@ -194,54 +194,173 @@ static int check_folios(struct inode *inode, pgoff_t start, pgoff_t end,
 }
 
 /*
- * Convert [start, end), or nothing.  On failure user mappings may be gone, they
- * fault back in; @err_index is then the lowest page that stands in the way.
+ * A piece of a conversion: pages [start, end) of a file, or gfns that the VM's
+ * own attributes decide on.  @shift leads from a page to where the request
+ * counts it, a page of the file or a gfn.
  */
-static int kvm_gmem_convert(struct inode *inode, pgoff_t start, pgoff_t end,
-			    bool to_private, u64 policy, pgoff_t *err_index)
-{
-	struct kvm_gmem_bitmap *private = &kvm_gmem_state(inode)->attributes.private;
-	int r = 0;
+struct part {
+	struct inode *inode;
+	pgoff_t start;
+	pgoff_t end;
+	pgoff_t shift;
+};
 
-	filemap_invalidate_lock(inode->i_mapping);
+/*
+ * Lock every file once: one with several memslots has several parts.  Nobody else
+ * holds two of these locks, as slots_lock is held for that and a file belongs to
+ * one VM.
+ */
+static void lock_parts(struct kvm *kvm, struct part *parts, int nr_parts)
+{
+	struct inode *inode;
+	int i;
+
+	for (i = 0; i < nr_parts; i++) {
+		inode = parts[i].inode;
+		if (!inode)
+			continue;
+
+		if (nr_parts == 1) {
+			filemap_invalidate_lock(inode->i_mapping);
+		} else if (!kvm_gmem_state(inode)->is_part) {
+			down_write_nest_lock(&inode->i_mapping->invalidate_lock,
+					     &kvm->slots_lock);
+			kvm_gmem_state(inode)->is_part = true;
+		}
+	}
+}
+
+static void unlock_parts(struct part *parts, int nr_parts)
+{
+	struct inode *inode;
+	int i;
+
+	for (i = 0; i < nr_parts; i++) {
+		inode = parts[i].inode;
+		if (!inode)
+			continue;
+
+		if (nr_parts == 1 || kvm_gmem_state(inode)->is_part) {
+			kvm_gmem_state(inode)->is_part = false;
+			filemap_invalidate_unlock(inode->i_mapping);
+		}
+	}
+}
+
+/* Everything that a part must allocate; on failure it has reserved nothing. */
+static int reserve_part(struct kvm *kvm, struct part *part, bool to_private,
+			u64 policy, pgoff_t *err_index)
+{
+	struct kvm_gmem_bitmap *private;
+	int r;
+
+	if (!part->inode)
+		return kvm_gmem_reserve_vm_attributes(kvm, part->start, part->end,
+						      to_private, err_index);
 
 	/* Pages that are as requested keep everything, those in front are not visited. */
-	start = kvm_gmem_bitmap_find(private, start, end, !to_private);
+	private = &kvm_gmem_state(part->inode)->attributes.private;
+	part->start = kvm_gmem_bitmap_find(private, part->start, part->end, !to_private);
+	if (part->start == part->end)
+		return 0;
+
+	r = kvm_gmem_bitmap_reserve(private, part->start, part->end, to_private, err_index);
+	if (r)
+		return r;
+
+	r = kvm_gmem_content_reserve(part->inode, part->start, part->end, to_private,
+				     policy, err_index);
+	if (r)
+		kvm_gmem_bitmap_release(private, part->start, part->end);
+
+	return r;
+}
+
+static void release_part(struct part *part, bool to_private)
+{
+	if (!part->inode || part->start == part->end)
+		return;
+
+	kvm_gmem_content_release(part->inode, part->start, part->end, to_private);
+	kvm_gmem_bitmap_release(&kvm_gmem_state(part->inode)->attributes.private,
+				part->start, part->end);
+}
+
+/*
+ * Only mappings of the old kind are zapped.  Where a private page can not be
+ * zapped without losing its contents, one that stays private is safe.
+ */
+static void commit_part(struct kvm *kvm, struct part *part, bool to_private, u64 policy)
+{
+	u64 attributes = to_private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
+	pgoff_t start = part->start, end = part->end;
+	struct inode *inode = part->inode;
+
+	if (!inode) {
+		/* Reserved, and not in place: nothing is left that could fail. */
+		WARN_ON_ONCE(kvm_vm_set_mem_attributes(kvm, start, end, attributes));
+		return;
+	}
+
 	if (start == end)
-		goto out_unlock;
+		return;
 
-	r = kvm_gmem_bitmap_reserve(private, start, end, to_private, err_index);
-	if (r)
-		goto out_unlock;
+	kvm_gmem_invalidate_start(inode, start, end,
+				  to_private ? KVM_FILTER_SHARED : KVM_FILTER_PRIVATE);
+	kvm_gmem_content_commit(inode, start, end, to_private, policy);
+	kvm_gmem_bitmap_commit(&kvm_gmem_state(inode)->attributes.private, start, end,
+			       to_private);
+	kvm_gmem_invalidate_end(inode, start, end);
+}
 
-	r = kvm_gmem_content_reserve(inode, start, end, to_private, policy, err_index);
-	if (r)
-		goto out_release_attributes;
+/*
+ * Convert all parts, or nothing.  On failure user mappings may be gone, they
+ * fault back in; @err_index is then the lowest page that stands in the way, as
+ * the request counts it.
+ */
+static int kvm_gmem_convert(struct kvm *kvm, struct part *parts, int nr_parts,
+			    bool to_private, u64 policy, pgoff_t *err_index)
+{
+	int i, reserved, r = 0;
 
-	r = check_folios(inode, start, end, to_private, err_index);
-	if (r)
-		goto out_release_content;
+	lock_parts(kvm, parts, nr_parts);
+
+	for (reserved = 0; reserved < nr_parts; reserved++) {
+		struct part *part = &parts[reserved];
+
+		r = reserve_part(kvm, part, to_private, policy, err_index);
+		if (r) {
+			*err_index += part->shift;
+			goto out_release;
+		}
+	}
+
+	for (i = 0; i < nr_parts; i++) {
+		struct part *part = &parts[i];
+
+		if (!part->inode || part->start == part->end)
+			continue;
+
+		r = check_folios(part->inode, part->start, part->end, to_private, err_index);
+		if (r) {
+			*err_index += part->shift;
+			goto out_release;
+		}
+	}
 
 	/*
 	 * The point of no return: from here on nothing fails, and the guest may
 	 * act on the new state as soon as it is stored.
-	 *
-	 * Only mappings of the old kind are zapped.  Where a private page can not
-	 * be zapped without losing its contents, one that stays private is safe.
 	 */
-	kvm_gmem_invalidate_start(inode, start, end,
-				  to_private ? KVM_FILTER_SHARED : KVM_FILTER_PRIVATE);
-	kvm_gmem_content_commit(inode, start, end, to_private, policy);
-	kvm_gmem_bitmap_commit(private, start, end, to_private);
-	kvm_gmem_invalidate_end(inode, start, end);
+	for (i = 0; i < nr_parts; i++)
+		commit_part(kvm, &parts[i], to_private, policy);
 	goto out_unlock;
 
-out_release_content:
-	kvm_gmem_content_release(inode, start, end, to_private);
-out_release_attributes:
-	kvm_gmem_bitmap_release(private, start, end);
+out_release:
+	while (reserved--)
+		release_part(&parts[reserved], to_private);
 out_unlock:
-	filemap_invalidate_unlock(inode->i_mapping);
+	unlock_parts(parts, nr_parts);
 	return r;
 }
 
@@ -274,13 +393,26 @@ static bool policy_is_supported(struct kvm *kvm, bool to_private, u64 policy)
 }
 
 /*
+ * Report where a conversion failed.  Nothing is written after success: one that
+ * happened is reported whatever the struct can take.
+ */
+static long report(int r, pgoff_t err_index, struct kvm_memory_attributes2 __user *uattrs)
+{
+	if (r && put_user((u64)err_index << PAGE_SHIFT, &uattrs->error_offset))
+		return -EFAULT;
+
+	return r;
+}
+
+/*
  * KVM_SET_MEMORY_ATTRIBUTES2 on a guest_memfd.  Only for the process that owns
  * the VM: others are given the file so that they can map shared memory.
  */
-static long set_attributes(struct kvm *kvm, struct inode *inode,
-			   struct kvm_memory_attributes2 __user *uattrs)
+static long file_set_attributes(struct kvm *kvm, struct inode *inode,
+				struct kvm_memory_attributes2 __user *uattrs)
 {
 	struct kvm_memory_attributes2 attrs;
+	struct part part = { .inode = inode };
 	pgoff_t err_index;
 	bool to_private;
 	int r;
@@ -296,23 +428,19 @@ static long set_attributes(struct kvm *kvm, struct inode *inode,
 		return r;
 
 	to_private = attrs.attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE;
-	err_index = attrs.offset >> PAGE_SHIFT;
+	part.start = attrs.offset >> PAGE_SHIFT;
+	part.end = (attrs.offset + attrs.size) >> PAGE_SHIFT;
+	err_index = part.start;
 
 	if (policy_is_supported(kvm, to_private, attrs.flags))
-		r = kvm_gmem_convert(inode, err_index,
-				     (attrs.offset + attrs.size) >> PAGE_SHIFT,
-				     to_private, attrs.flags, &err_index);
+		r = kvm_gmem_convert(kvm, &part, 1, to_private, attrs.flags, &err_index);
 	else
 		r = -EOPNOTSUPP;
 
-	/* Nothing is written after success: a conversion that happened is reported. */
-	if (r && put_user((u64)err_index << PAGE_SHIFT, &uattrs->error_offset))
-		return -EFAULT;
-
-	return r;
+	return report(r, err_index, uattrs);
 }
 
-/* The ioctls of a guest_memfd.  Those of the VM belong below this. */
+/* The ioctls of a guest_memfd. */
 long kvm_gmem_convert_ioctl(struct kvm *kvm, struct inode *inode,
 			    unsigned int ioctl, unsigned long arg)
 {
@@ -321,8 +449,126 @@ long kvm_gmem_convert_ioctl(struct kvm *kvm, struct inode *inode,
 
 	switch (ioctl) {
 	case KVM_SET_MEMORY_ATTRIBUTES2:
-		return set_attributes(kvm, inode, (void __user *)arg);
+		return file_set_attributes(kvm, inode, (void __user *)arg);
 	default:
 		return -ENOTTY;
 	}
+}
+
+/* Add gfns [start, end) to the parts, in the file of @slot if it decides on them. */
+static int add_part(struct kvm *kvm, struct part *part, struct kvm_memory_slot *slot,
+		    gfn_t start, gfn_t end, bool to_private, u64 policy)
+{
+	*part = (struct part){ .start = start, .end = end };
+
+	if (!slot) {
+		/* What is not in place promises nothing about contents. */
+		return policy == KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE ?
+		       0 : -EOPNOTSUPP;
+	}
+
+	/* The file is gone: nothing can be converted there any more. */
+	if (!slot->gmem.state)
+		return -EINVAL;
+
+	/* slots_lock keeps the file's release from going on, and so the inode. */
+	part->inode = file_inode(slot->gmem.file);
+	part->shift = slot->base_gfn - slot->gmem.pgoff;
+	part->start -= part->shift;
+	part->end -= part->shift;
+
+	return policy_is_supported(kvm, to_private, policy) ? 0 : -EOPNOTSUPP;
+}
+
+/*
+ * Cut [start, end) into parts, in the order of gfns.  @parts has room for two
+ * for each memslot that the range touches, and one.
+ */
+static int make_parts(struct kvm *kvm, struct part *parts, int *nr_parts, gfn_t start,
+		      gfn_t end, bool to_private, u64 policy, pgoff_t *err_index)
+{
+	struct kvm_memslots *slots = __kvm_memslots(kvm, 0);
+	struct kvm_memslot_iter iter;
+	gfn_t next = start;
+	int r;
+
+	*nr_parts = 0;
+	kvm_for_each_memslot_in_gfn_range(&iter, slots, start, end) {
+		struct kvm_memory_slot *slot = iter.slot;
+		gfn_t first = max(start, slot->base_gfn);
+		gfn_t last = min(end, slot->base_gfn + slot->npages);
+
+		if (first >= last || !kvm_gmem_slot_is_in_place(kvm, slot))
+			continue;
+
+		if (next < first) {
+			*err_index = next;
+			r = add_part(kvm, &parts[(*nr_parts)++], NULL, next, first,
+				     to_private, policy);
+			if (r)
+				return r;
+		}
+
+		*err_index = first;
+		r = add_part(kvm, &parts[(*nr_parts)++], slot, first, last, to_private, policy);
+		if (r)
+			return r;
+		next = last;
+	}
+
+	*err_index = next;
+	return next < end ? add_part(kvm, &parts[(*nr_parts)++], NULL, next, end,
+				     to_private, policy) : 0;
+}
+
+/*
+ * KVM_SET_MEMORY_ATTRIBUTES2 on the VM: guest physical addresses, in as many
+ * memslots and files as the range covers.  The caller is the VM's owner.
+ */
+long kvm_gmem_convert_vm_ioctl(struct kvm *kvm, void __user *argp)
+{
+	struct kvm_memory_attributes2 __user *uattrs = argp;
+	struct kvm_memory_attributes2 attrs;
+	struct kvm_memslot_iter iter;
+	int nr_parts = 1, r;
+	struct part *parts;
+	pgoff_t err_index;
+	bool to_private;
+	gfn_t start, end;
+
+	if (!kvm_gmem_supported_attributes(kvm))
+		return -ENOTTY;
+
+	if (copy_from_user(&attrs, uattrs, sizeof(attrs)))
+		return -EFAULT;
+
+	r = check_request(&attrs, U64_MAX);
+	if (r)
+		return r;
+
+	to_private = attrs.attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE;
+	start = attrs.address >> PAGE_SHIFT;
+	end = (attrs.address + attrs.size) >> PAGE_SHIFT;
+	err_index = start;
+
+	/* Memslots and their bindings stay as they are until all is done. */
+	mutex_lock(&kvm->slots_lock);
+
+	kvm_for_each_memslot_in_gfn_range(&iter, __kvm_memslots(kvm, 0), start, end)
+		nr_parts += 2;
+
+	parts = kvmalloc_objs(*parts, nr_parts, GFP_KERNEL_ACCOUNT);
+	if (parts)
+		r = make_parts(kvm, parts, &nr_parts, start, end, to_private,
+			       attrs.flags, &err_index);
+	else
+		r = -ENOMEM;
+
+	if (!r)
+		r = kvm_gmem_convert(kvm, parts, nr_parts, to_private, attrs.flags, &err_index);
+
+	kvfree(parts);
+	mutex_unlock(&kvm->slots_lock);
+
+	return r == -EINVAL ? r : report(r, err_index, uattrs);
 }

@@ -21,6 +21,8 @@ struct kvm_gmem_state {
 #ifdef CONFIG_KVM_GMEM_CONVERT
 	struct kvm_gmem_content content;
 	bool in_place;
+	/* Locked for the conversion of several parts.  Needs slots_lock. */
+	bool is_part;
 #endif
 };
 
@@ -30,11 +32,21 @@ void kvm_gmem_invalidate_start(struct inode *inode, pgoff_t start, pgoff_t end,
 			       enum kvm_gfn_range_filter attr_filter);
 void kvm_gmem_invalidate_end(struct inode *inode, pgoff_t start, pgoff_t end);
 
+/* Provided by kvm_main.c. */
+int kvm_vm_set_mem_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
+			      unsigned long attributes);
+
 #ifdef CONFIG_KVM_GMEM_CONVERT
 
 static inline bool kvm_gmem_is_in_place(struct inode *inode)
 {
 	return kvm_gmem_state(inode)->in_place;
+}
+
+static inline bool kvm_gmem_slot_is_in_place(struct kvm *kvm,
+					     const struct kvm_memory_slot *slot)
+{
+	return kvm_memslot_is_gmem_only(slot) && kvm_arch_has_private_mem(kvm);
 }
 
 /* The stand-in for a memslot that is being deleted answers as the memslot did. */
@@ -54,6 +66,7 @@ struct page *kvm_gmem_fault_page(struct inode *inode, struct folio *folio,
 				 struct page *page);
 long kvm_gmem_convert_ioctl(struct kvm *kvm, struct inode *inode,
 			    unsigned int ioctl, unsigned long arg);
+long kvm_gmem_convert_vm_ioctl(struct kvm *kvm, void __user *argp);
 
 #else
 
@@ -94,6 +107,11 @@ static inline struct page *kvm_gmem_fault_page(struct inode *inode,
 
 static inline long kvm_gmem_convert_ioctl(struct kvm *kvm, struct inode *inode,
 					  unsigned int ioctl, unsigned long arg)
+{
+	return -ENOTTY;
+}
+
+static inline long kvm_gmem_convert_vm_ioctl(struct kvm *kvm, void __user *argp)
 {
 	return -ENOTTY;
 }

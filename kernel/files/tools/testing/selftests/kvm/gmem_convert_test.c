@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * In-place conversion of guest_memfd memory, through KVM_SET_MEMORY_ATTRIBUTES2
- * on the file: contents, ranges, mappings, errors, pins, races.
+ * on the file and on the VM: contents, ranges, mappings, errors, pins, races.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -843,6 +843,215 @@ TEST_F_TIMEOUT(convert, faulting_vcpus_neither_block_nor_see_stale_bytes, 120)
 	WRITE_ONCE(stop, true);
 	kvm_pthread_join(vcpu_thread, NULL);
 	kvm_pthread_join(host_thread, NULL);
+}
+
+/*
+ * The VM ioctl: guest physical addresses.  The layout, in pages from GMEM_GPA:
+ * [0, 16) the fixture's file, [16, 20) nothing, [20, 24) two backings, [24, 32) the
+ * second half of another file and then, out of order, its first half.
+ */
+#define HOLE_PAGE	16
+#define OLD_PAGE	20
+#define OTHER_PAGE	24
+#define END_PAGE	32
+
+FIXTURE(vm_ioctl) {
+	struct gmem_vm g;
+	struct gmem_vm other;
+};
+
+FIXTURE_SETUP(vm_ioctl)
+{
+	struct gmem_vm *g = &self->g, *other = &self->other;
+	const u64 half = 4 * PAGE_SIZE;
+
+	gmem_vm_create(g, GMEM_PAGES, GMEM_IN_PLACE);
+	*other = (struct gmem_vm){ .vm = g->vm, .vcpu = g->vcpu, .nr_pages = 8 };
+	other->fd = vm_create_guest_memfd(g->vm, 2 * half, GMEM_IN_PLACE);
+	other->mem = kvm_mmap(2 * half, PROT_READ | PROT_WRITE, MAP_SHARED, other->fd);
+
+	vm_userspace_mem_region_add(g->vm, VM_MEM_SRC_ANONYMOUS,
+				    GMEM_GPA + OLD_PAGE * PAGE_SIZE, GMEM_SLOT + 1, 4,
+				    KVM_MEM_GUEST_MEMFD);
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT + 2, KVM_MEM_GUEST_MEMFD,
+				   GMEM_GPA + OTHER_PAGE * PAGE_SIZE, half,
+				   other->mem + half, other->fd, half);
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT + 3, KVM_MEM_GUEST_MEMFD,
+				   GMEM_GPA + (OTHER_PAGE + 4) * PAGE_SIZE, half,
+				   other->mem, other->fd, 0);
+	virt_map(g->vm, GMEM_GPA + OLD_PAGE * PAGE_SIZE,
+		 GMEM_GPA + OLD_PAGE * PAGE_SIZE, END_PAGE - OLD_PAGE);
+}
+
+FIXTURE_TEARDOWN(vm_ioctl)
+{
+	kvm_munmap(self->other.mem, 8 * PAGE_SIZE);
+	close(self->other.fd);
+	gmem_vm_destroy(&self->g);
+}
+
+/* Pages are counted from GMEM_GPA, also in *where, which is POISON if not written. */
+static int convert_gpa(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 policy,
+		       u64 *where)
+{
+	int r = __gmem_convert(g->vm->fd, GMEM_GPA + page * PAGE_SIZE, nr * PAGE_SIZE,
+			       attributes, policy, where);
+
+	if (*where != POISON)
+		*where = (*where - GMEM_GPA) / PAGE_SIZE;
+
+	return r;
+}
+
+TEST_F(vm_ioctl, one_slot_like_its_file)
+{
+	struct gmem_vm *g = &self->g;
+	u64 where;
+
+	host_write(g, 3, 'a');
+	TEST_ASSERT_EQ(convert_gpa(g, 2, 4, PRIVATE, PRESERVE, &where), 0);
+	TEST_ASSERT_EQ(where, POISON);
+	expect_state(g, 0, 2, SHARED);
+	expect_state(g, 2, 4, PRIVATE);
+	expect_state(g, 6, GMEM_PAGES - 6, SHARED);
+	TEST_ASSERT_EQ(guest_read(g, 3), 'a');
+	TEST_ASSERT_EQ(convert_gpa(g, 0, GMEM_PAGES, SHARED, ZERO, &where), 0);
+	TEST_ASSERT_EQ(host_read(g, 3), 0);
+}
+
+TEST_F(vm_ioctl, slots_files_holes_and_two_backings_in_one_range)
+{
+	struct gmem_vm *g = &self->g, *other = &self->other;
+	u64 where;
+
+	TEST_ASSERT_EQ(convert_gpa(g, 8, END_PAGE - 10, PRIVATE, NONE, &where), 0);
+	expect_state(g, 0, 8, SHARED);
+	expect_state(g, 8, 8, PRIVATE);
+	/* The second half of the file comes first, and two pages of the other. */
+	expect_state(other, 4, 4, PRIVATE);
+	expect_state(other, 0, 2, PRIVATE);
+	expect_state(other, 2, 2, SHARED);
+	TEST_ASSERT_EQ(guest_read(g, 8), NONE_BYTE);
+	TEST_ASSERT_EQ(guest_read(g, OTHER_PAGE), NONE_BYTE);
+	guest_write(g, OLD_PAGE, 'p');
+
+	TEST_ASSERT_EQ(convert_gpa(g, 0, END_PAGE, SHARED, NONE, &where), 0);
+	expect_state(g, 0, GMEM_PAGES, SHARED);
+	expect_state(other, 0, 8, SHARED);
+	TEST_ASSERT_EQ(host_read(other, 4), NONE_BYTE);
+	TEST_ASSERT_EQ(host_read(other, 2), 0);
+	TEST_ASSERT_EQ(guest_read(g, OLD_PAGE), 0);
+}
+
+TEST_F(vm_ioctl, outside_of_files_only_none_is_supported)
+{
+	struct gmem_vm *g = &self->g;
+	u64 where;
+
+	TEST_ASSERT_EQ(convert_gpa(g, 8, 16, PRIVATE, ZERO, &where), -EOPNOTSUPP);
+	TEST_ASSERT_EQ(where, HOLE_PAGE);
+	TEST_ASSERT_EQ(convert_gpa(g, OLD_PAGE + 1, 2, PRIVATE, PRESERVE, &where), -EOPNOTSUPP);
+	TEST_ASSERT_EQ(where, OLD_PAGE + 1);
+	TEST_ASSERT_EQ(convert_gpa(g, END_PAGE - 1, 2, PRIVATE, ZERO, &where), -EOPNOTSUPP);
+	TEST_ASSERT_EQ(where, END_PAGE);
+	expect_state(g, 0, GMEM_PAGES, SHARED);
+	expect_state(&self->other, 0, 8, SHARED);
+
+	/* Without any slot it is the old ioctl. */
+	TEST_ASSERT_EQ(convert_gpa(g, END_PAGE, 16, PRIVATE, NONE, &where), 0);
+	TEST_ASSERT_EQ(convert_gpa(g, END_PAGE, 16, SHARED, NONE, &where), 0);
+}
+
+TEST_F(vm_ioctl, all_or_nothing_over_all_parts)
+{
+	struct gmem_vm *g = &self->g, *other = &self->other;
+	int pipefd[2], fd;
+	u64 where;
+
+	host_write(g, 1, 'a');
+	/* Page 2 of the other file is page 30 of the guest. */
+	TEST_ASSERT_EQ(pin_in_pipe(other->mem + 2 * PAGE_SIZE, pipefd), 0);
+	TEST_ASSERT_EQ(convert_gpa(g, 0, END_PAGE, PRIVATE, NONE, &where), -EAGAIN);
+	TEST_ASSERT_EQ(where, OTHER_PAGE + 6);
+	expect_state(g, 0, GMEM_PAGES, SHARED);
+	expect_state(other, 0, 8, SHARED);
+	TEST_ASSERT_EQ(host_read(g, 1), 'a');
+	guest_write(g, OLD_PAGE, 's');
+	TEST_ASSERT_EQ(*(u8 *)addr_gpa2hva(g->vm, GMEM_GPA + OLD_PAGE * PAGE_SIZE), 's');
+
+	/* The lowest guest address, not the lowest page of a file. */
+	TEST_ASSERT_EQ(pin_longterm(other->mem + 7 * PAGE_SIZE, &fd), 0);
+	TEST_ASSERT_EQ(convert_gpa(g, 0, END_PAGE, PRIVATE, NONE, &where), -EAGAIN);
+	TEST_ASSERT_EQ(where, OTHER_PAGE + 3);
+	close(fd);
+	unpin_pipe(pipefd);
+	TEST_ASSERT_EQ(convert_gpa(g, 0, END_PAGE, PRIVATE, NONE, &where), 0);
+	expect_state(other, 0, 8, PRIVATE);
+}
+
+TEST_F(vm_ioctl, wrong_requests)
+{
+	struct kvm_vm *plain = vm_create_barebones();
+	struct gmem_vm *g = &self->g;
+	u64 where;
+
+	TEST_ASSERT_EQ(__gmem_convert(plain->fd, 0, PAGE_SIZE, PRIVATE, NONE, NULL), -ENOTTY);
+	kvm_vm_free(plain);
+	TEST_ASSERT_EQ(convert_gpa(g, 0, 0, PRIVATE, NONE, &where), -EINVAL);
+	TEST_ASSERT_EQ(convert_gpa(g, 0, 1, 1, NONE, &where), -EINVAL);
+	TEST_ASSERT_EQ(convert_gpa(g, 0, 1, PRIVATE, 3, &where), -EINVAL);
+	TEST_ASSERT_EQ(__gmem_convert(g->vm->fd, -PAGE_SIZE, PAGE_SIZE, PRIVATE, NONE, &where),
+		       -EINVAL);
+	TEST_ASSERT_EQ(__gmem_convert(g->vm->fd, GMEM_GPA + 1, PAGE_SIZE, PRIVATE, NONE, &where),
+		       -EINVAL);
+	TEST_ASSERT_EQ(where, POISON);
+	expect_state(g, 0, GMEM_PAGES, SHARED);
+}
+
+static void *convert_the_file(void *__g)
+{
+	struct gmem_vm *g = __g;
+	u64 i = 0;
+
+	while (!READ_ONCE(stop)) {
+		int r = __gmem_convert(g->fd, 0, g->nr_pages * PAGE_SIZE,
+				       i++ % 2 ? PRIVATE : SHARED, ZERO, NULL);
+
+		TEST_ASSERT(!r, "Conversion of the file failed: %s", strerror(-r));
+	}
+
+	return NULL;
+}
+
+/* Both ioctls on the same files, slots that come and go, a file that is closed. */
+TEST_F_TIMEOUT(vm_ioctl, races_with_files_and_slots, 120)
+{
+	const u64 gpa = GMEM_GPA + (END_PAGE + 8) * PAGE_SIZE;
+	struct gmem_vm *g = &self->g, *other = &self->other;
+	pthread_t threads[2];
+	u64 round, where;
+	int fd, r;
+
+	kvm_pthread_create(&threads[0], NULL, convert_the_file, g);
+	kvm_pthread_create(&threads[1], NULL, convert_the_file, other);
+
+	for (round = 0; round < 300; round++) {
+		fd = vm_create_guest_memfd(g->vm, 4 * PAGE_SIZE, GMEM_IN_PLACE);
+		vm_set_user_memory_region2(g->vm, GMEM_SLOT + 4, KVM_MEM_GUEST_MEMFD, gpa,
+					   4 * PAGE_SIZE, g->mem, fd, 0);
+		r = convert_gpa(g, 0, END_PAGE + 16, round % 2 ? PRIVATE : SHARED, NONE, &where);
+		TEST_ASSERT(!r, "Round %lu: %s at page %lu", round, strerror(-r), where);
+		close(fd);
+		/* The slot without its file can not be converted, and says so. */
+		r = convert_gpa(g, 0, END_PAGE + 16, PRIVATE, NONE, &where);
+		TEST_ASSERT_EQ(r, -EINVAL);
+		vm_set_user_memory_region2(g->vm, GMEM_SLOT + 4, KVM_MEM_GUEST_MEMFD, gpa,
+					   0, g->mem, -1, 0);
+	}
+
+	WRITE_ONCE(stop, true);
+	kvm_pthread_join(threads[0], NULL);
+	kvm_pthread_join(threads[1], NULL);
 }
 
 TEST_HARNESS_MAIN
