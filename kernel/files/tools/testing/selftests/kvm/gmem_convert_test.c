@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -363,6 +364,66 @@ TEST_F(convert, sparse_file_of_one_tebibyte)
 
 	kvm_munmap(g.mem, SIZE_1T);
 	close(g.fd);
+}
+
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), r;
+
+	if (fd < 0)
+		return -errno;
+
+	r = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return r;
+}
+
+#define CGROUP	"/sys/fs/cgroup/gmem_convert_test"
+
+/*
+ * The tracking is charged to the caller's cgroup.  With no memory left there, and
+ * nobody that may be killed for it, a page far from all others can not be tracked.
+ */
+TEST_F(convert, no_memory_to_track_is_enomem)
+{
+	const u64 stride = SZ_256M / PAGE_SIZE, nr = SIZE_1T / PAGE_SIZE;
+	u64 page, where, failed = 0;
+	struct gmem_vm g;
+	int r = 0, limit;
+	char pid[16];
+
+	g.fd = vm_create_guest_memfd(self->g.vm, SIZE_1T, GMEM_IN_PLACE);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	if (write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory") ||
+	    (mkdir(CGROUP, 0700) && errno != EEXIST) ||
+	    write_file(CGROUP "/cgroup.procs", pid) ||
+	    write_file("/proc/self/oom_score_adj", "-1000"))
+		SKIP(return, "needs root and the memory controller of cgroup v2");
+
+	/* This process itself needs no more memory from here on. */
+	limit = open(CGROUP "/memory.max", O_WRONLY);
+	TEST_ASSERT(limit >= 0, "open(memory.max) failed");
+	TEST_ASSERT(!mlockall(MCL_CURRENT), "mlockall() failed");
+	TEST_ASSERT_EQ(write(limit, "0", 1), 1);
+	for (page = 1; page < nr && !r; page += stride) {
+		r = __gmem_convert(g.fd, page * PAGE_SIZE, PAGE_SIZE, PRIVATE, ZERO, &where);
+		failed = page;
+	}
+	TEST_ASSERT_EQ(write(limit, "max", 3), 3);
+	close(limit);
+
+	TEST_ASSERT_EQ(r, -ENOMEM);
+	TEST_ASSERT_EQ(where, failed * PAGE_SIZE);
+
+	g.mem = mmap(NULL, SIZE_1T, PROT_READ, MAP_SHARED | MAP_NORESERVE, g.fd, 0);
+	TEST_ASSERT(g.mem != MAP_FAILED, "mmap() of 1 TiB failed");
+	expect_state(&g, failed, 1, SHARED);
+	gmem_convert(&g, failed, 1, PRIVATE, ZERO);
+	expect_state(&g, failed, 1, PRIVATE);
+	kvm_munmap(g.mem, SIZE_1T);
+	close(g.fd);
+	write_file("/sys/fs/cgroup/cgroup.procs", pid);
+	rmdir(CGROUP);
 }
 
 TEST_F(convert, page_without_a_slot_has_a_state)
