@@ -240,7 +240,9 @@ static void unlock_parts(struct part *parts, int nr_parts)
 		if (!inode)
 			continue;
 
-		if (nr_parts == 1 || kvm_gmem_state(inode)->is_part) {
+		if (nr_parts == 1) {
+			filemap_invalidate_unlock(inode->i_mapping);
+		} else if (kvm_gmem_state(inode)->is_part) {
 			kvm_gmem_state(inode)->is_part = false;
 			filemap_invalidate_unlock(inode->i_mapping);
 		}
