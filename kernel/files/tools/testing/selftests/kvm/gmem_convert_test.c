@@ -366,18 +366,6 @@ TEST_F(convert, sparse_file_of_one_tebibyte)
 	close(g.fd);
 }
 
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), r;
-
-	if (fd < 0)
-		return -errno;
-
-	r = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return r;
-}
-
 #define CGROUP	"/sys/fs/cgroup/gmem_convert_test"
 
 /*

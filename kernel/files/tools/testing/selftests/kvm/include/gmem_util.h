@@ -55,6 +55,9 @@ void host_write(struct gmem_vm *g, u64 page, u8 byte);
 int guest_read(struct gmem_vm *g, u64 page);
 void guest_write(struct gmem_vm *g, u64 page, u8 byte);
 
+/* The next run of the vCPU reads the page. */
+void guest_start_read(struct gmem_vm *g, u64 page);
+
 /* Is the page of the file mappable, i.e. shared?  Asks for each of a range. */
 bool is_mappable(struct gmem_vm *g, u64 page);
 void expect_state(struct gmem_vm *g, u64 page, u64 nr, u64 attributes);
@@ -63,5 +66,8 @@ void expect_state(struct gmem_vm *g, u64 page, u64 nr, u64 attributes);
 int pin_in_pipe(void *hva, int pipefd[2]);
 void unpin_pipe(int pipefd[2]);
 int pin_longterm(void *hva, int *fd);
+
+/* Text to a file that is there: 0 or -errno. */
+int write_file(const char *path, const char *text);
 
 #endif /* SELFTEST_KVM_GMEM_UTIL_H */

@@ -49,19 +49,28 @@ static void guest_server(void)
 	}
 }
 
-static int run_request(struct gmem_vm *g, enum guest_op op, u64 page, u8 byte)
+static void send_request(struct gmem_vm *g, enum guest_op op, u64 page, u8 byte)
 {
-	struct ucall uc;
-
 	request.op = op;
 	request.page = page;
 	request.byte = byte;
 	sync_global_to_guest(g->vm, request);
+}
 
+static int run_request(struct gmem_vm *g, enum guest_op op, u64 page, u8 byte)
+{
+	struct ucall uc;
+
+	send_request(g, op, page, byte);
 	vcpu_run(g->vcpu);
 	TEST_ASSERT_EQ(get_ucall(g->vcpu, &uc), UCALL_SYNC);
 
 	return uc.args[1];
+}
+
+void guest_start_read(struct gmem_vm *g, u64 page)
+{
+	send_request(g, GUEST_READ, page, 0);
 }
 
 int guest_read(struct gmem_vm *g, u64 page)
@@ -207,4 +216,16 @@ int pin_longterm(void *hva, int *fd)
 		return -errno;
 
 	return ioctl(*fd, PIN_LONGTERM_TEST_START, &args) ? -errno : 0;
+}
+
+int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), r;
+
+	if (fd < 0)
+		return -errno;
+
+	r = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return r;
 }
