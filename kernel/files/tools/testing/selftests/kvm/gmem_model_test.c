@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Random calls beside a model that is slow and obvious: an array of pages, each with
+ * its state, its byte and whether somebody holds it.  Every result is compared, and
+ * the bytes as both sides read them.  A sequence that differs is made as short as it
+ * gets and printed.
+ *
+ * SEED= replays, OPS= is how many calls there are.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/falloc.h>
+
+#include "gmem_util.h"
+#include "kvm_test_harness.h"
+
+/*
+ * Guest pages from GMEM_GPA: [0, 16) file 0, [16, 20) nothing, [20, 36) the second
+ * half of file 1, [36, 52) its first half.
+ */
+#define HOLE		16
+#define UPPER		20
+#define LOWER		36
+#define END		52
+#define HALF		16
+#define NR_FILES	2
+
+static const u64 file_pages[NR_FILES] = { GMEM_PAGES, 2 * HALF };
+
+enum op_kind {
+	FILE_CONVERT,
+	VM_CONVERT,
+	HOST_WRITE,
+	GUEST_WRITE,
+	PUNCH,
+	ALLOCATE,
+	PRE_FAULT,
+	PIN,
+	UNPIN,
+	REMAP,
+	NR_OP_KINDS,
+};
+
+static const char * const op_names[] = {
+	"convert file", "convert VM", "host writes", "guest writes", "punch", "allocate",
+	"pre-fault", "pin", "unpin", "remap",
+};
+
+/* @first counts pages of the file, of the guest for VM_CONVERT. */
+struct op {
+	enum op_kind kind;
+	int file;
+	u64 first;
+	u64 nr;
+	u64 attributes;
+	u64 policy;
+	u8 byte;
+	bool look;
+};
+
+struct page_model {
+	bool in_file;
+	bool is_private;
+	bool is_held;
+	u8 byte;
+};
+
+struct world {
+	struct gmem_vm files[NR_FILES];
+	struct page_model pages[END];
+	int pipes[END][2];
+	/* The model believes that NONE leaves zeros: to see that it is compared. */
+	bool is_wrong;
+	char difference[160];
+};
+
+static u64 guest_page(int file, u64 page)
+{
+	if (!file)
+		return page;
+
+	return page < HALF ? LOWER + page : UPPER + page - HALF;
+}
+
+static void differ(struct world *w, const char *what, u64 page, long is, long should)
+{
+	if (!w->difference[0])
+		snprintf(w->difference, sizeof(w->difference),
+			 "%s of guest page %lu is %ld, should be %ld", what, page, is, should);
+}
+
+static void world_init(struct world *w)
+{
+	struct gmem_vm *a = &w->files[0], *b = &w->files[1];
+	u64 i;
+
+	gmem_vm_create(a, GMEM_PAGES, GMEM_IN_PLACE);
+	*b = (struct gmem_vm){ .vm = a->vm, .vcpu = a->vcpu, .nr_pages = 2 * HALF };
+	b->fd = vm_create_guest_memfd(a->vm, 2 * HALF * PAGE_SIZE, GMEM_IN_PLACE);
+	b->mem = kvm_mmap(2 * HALF * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd);
+	vm_set_user_memory_region2(a->vm, GMEM_SLOT + 1, KVM_MEM_GUEST_MEMFD,
+				   GMEM_GPA + UPPER * PAGE_SIZE, HALF * PAGE_SIZE,
+				   b->mem + HALF * PAGE_SIZE, b->fd, HALF * PAGE_SIZE);
+	vm_set_user_memory_region2(a->vm, GMEM_SLOT + 2, KVM_MEM_GUEST_MEMFD,
+				   GMEM_GPA + LOWER * PAGE_SIZE, HALF * PAGE_SIZE,
+				   b->mem, b->fd, 0);
+	virt_map(a->vm, GMEM_GPA + UPPER * PAGE_SIZE, GMEM_GPA + UPPER * PAGE_SIZE, END - UPPER);
+
+	memset(w->pages, 0, sizeof(w->pages));
+	for (i = 0; i < END; i++)
+		w->pages[i].in_file = i < HOLE || i >= UPPER;
+	w->difference[0] = 0;
+}
+
+static void world_exit(struct world *w)
+{
+	u64 i;
+
+	for (i = 0; i < END; i++) {
+		if (w->pipes[i][0])
+			unpin_pipe(w->pipes[i]);
+	}
+	kvm_munmap(w->files[1].mem, 2 * HALF * PAGE_SIZE);
+	close(w->files[1].fd);
+	gmem_vm_destroy(&w->files[0]);
+}
+
+/* Reading makes memory of what was none, so not every call is followed by it. */
+static void look_at(struct world *w, u64 page)
+{
+	struct page_model *model = &w->pages[page];
+	int file = page >= UPPER, seen;
+	struct gmem_vm *f = &w->files[file];
+	u64 in_file = file ? (page + HALF - UPPER) % (2 * HALF) : page;
+
+	if (!model->in_file)
+		return;
+
+	if (is_mappable(f, in_file) == model->is_private) {
+		differ(w, "mappable", page, model->is_private, !model->is_private);
+		return;
+	}
+
+	if (!model->is_private) {
+		seen = host_read(f, in_file);
+		if (seen != model->byte)
+			differ(w, "the host's byte", page, seen, model->byte);
+	}
+
+	seen = guest_read(f, page);
+	if (seen != model->byte)
+		differ(w, "the guest's byte", page, seen, model->byte);
+}
+
+static void convert_model(struct world *w, u64 page, const struct op *op)
+{
+	struct page_model *model = &w->pages[page];
+	bool to_private = op->attributes & PRIVATE;
+
+	if (!model->in_file || model->is_private == to_private)
+		return;
+
+	model->is_private = to_private;
+	if (op->policy == ZERO)
+		model->byte = 0;
+	if (op->policy == NONE)
+		model->byte = w->is_wrong ? 0 : NONE_BYTE;
+}
+
+static bool refuses(struct world *w, u64 page, const struct op *op)
+{
+	return op->attributes & PRIVATE && w->pages[page].is_held && !w->pages[page].is_private;
+}
+
+static void apply_file_convert(struct world *w, const struct op *op)
+{
+	u64 end = op->first + op->nr, i, where, should_where = POISON;
+	int r, should = 0;
+
+	r = __gmem_convert(w->files[op->file].fd, op->first * PAGE_SIZE, op->nr * PAGE_SIZE,
+			   op->attributes, op->policy, &where);
+
+	if (!op->nr || end > file_pages[op->file] || op->policy > NONE)
+		should = -EINVAL;
+	for (i = op->first; !should && i < end; i++) {
+		if (refuses(w, guest_page(op->file, i), op)) {
+			should = -EAGAIN;
+			should_where = i * PAGE_SIZE;
+		}
+	}
+	for (i = op->first; !should && i < end; i++)
+		convert_model(w, guest_page(op->file, i), op);
+
+	if (r != should)
+		differ(w, "result", guest_page(op->file, op->first), r, should);
+	if (where != should_where)
+		differ(w, "error_offset", guest_page(op->file, op->first), where, should_where);
+}
+
+static void apply_vm_convert(struct world *w, const struct op *op)
+{
+	u64 end = op->first + op->nr, i, where, should_where = POISON;
+	int r, should = 0;
+
+	r = __gmem_convert(w->files[0].vm->fd, GMEM_GPA + op->first * PAGE_SIZE,
+			   op->nr * PAGE_SIZE, op->attributes, op->policy, &where);
+
+	if (!op->nr || op->policy > NONE)
+		should = -EINVAL;
+	for (i = op->first; !should && op->policy != NONE && i < end; i++) {
+		if (i >= END || !w->pages[i].in_file) {
+			should = -EOPNOTSUPP;
+			should_where = GMEM_GPA + i * PAGE_SIZE;
+		}
+	}
+	for (i = op->first; !should && i < min_t(u64, end, END); i++) {
+		if (refuses(w, i, op)) {
+			should = -EAGAIN;
+			should_where = GMEM_GPA + i * PAGE_SIZE;
+		}
+	}
+	for (i = op->first; !should && i < min_t(u64, end, END); i++)
+		convert_model(w, i, op);
+
+	if (r != should)
+		differ(w, "result", op->first, r, should);
+	if (where != should_where)
+		differ(w, "error_offset", op->first, where, should_where);
+}
+
+static void apply_punch(struct world *w, const struct op *op)
+{
+	u64 end = op->first + op->nr, i;
+	int r;
+
+	if (!op->nr)
+		return;
+
+	r = fallocate(w->files[op->file].fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+		      op->first * PAGE_SIZE, op->nr * PAGE_SIZE);
+	if (r)
+		differ(w, "punch", guest_page(op->file, op->first), -errno, 0);
+
+	/* Whoever held the page holds it still, but it is the file's no more. */
+	for (i = op->first; i < min(end, file_pages[op->file]); i++) {
+		w->pages[guest_page(op->file, i)].byte = 0;
+		w->pages[guest_page(op->file, i)].is_held = false;
+	}
+}
+
+static void apply_pin(struct world *w, const struct op *op, bool pin)
+{
+	struct gmem_vm *f = &w->files[op->file];
+	u64 page = guest_page(op->file, op->first);
+	int r;
+
+	if (!pin && w->pipes[page][0]) {
+		unpin_pipe(w->pipes[page]);
+		w->pipes[page][0] = 0;
+		w->pages[page].is_held = false;
+	}
+
+	if (pin && !w->pipes[page][0]) {
+		r = pin_in_pipe(f->mem + op->first * PAGE_SIZE, w->pipes[page]);
+		if (r != (w->pages[page].is_private ? -EFAULT : 0))
+			differ(w, "pin", page, r, w->pages[page].is_private ? -EFAULT : 0);
+		if (!r) {
+			w->pages[page].is_held = true;
+		} else {
+			unpin_pipe(w->pipes[page]);
+			w->pipes[page][0] = 0;
+		}
+	}
+}
+
+static void apply(struct world *w, const struct op *op)
+{
+	struct gmem_vm *f = &w->files[op->file];
+	u64 page = guest_page(op->file, op->first), i;
+	struct kvm_pre_fault_memory range = {
+		.gpa = GMEM_GPA + page * PAGE_SIZE,
+		.size = PAGE_SIZE,
+	};
+
+	/* Only conversions are also tried behind the end. */
+	if (op->kind != VM_CONVERT && op->kind != FILE_CONVERT &&
+	    op->first >= file_pages[op->file])
+		return;
+
+	switch (op->kind) {
+	case FILE_CONVERT:
+		apply_file_convert(w, op);
+		break;
+	case VM_CONVERT:
+		apply_vm_convert(w, op);
+		break;
+	case HOST_WRITE:
+		if (w->pages[page].is_private)
+			break;
+		host_write(f, op->first, op->byte);
+		w->pages[page].byte = op->byte;
+		break;
+	case GUEST_WRITE:
+		guest_write(f, page, op->byte);
+		w->pages[page].byte = op->byte;
+		break;
+	case PUNCH:
+		apply_punch(w, op);
+		break;
+	case ALLOCATE:
+		if (fallocate(f->fd, FALLOC_FL_KEEP_SIZE, op->first * PAGE_SIZE, PAGE_SIZE))
+			differ(w, "allocate", page, -errno, 0);
+		break;
+	case PRE_FAULT:
+		if (__vcpu_ioctl(f->vcpu, KVM_PRE_FAULT_MEMORY, &range))
+			differ(w, "pre-fault", page, -errno, 0);
+		break;
+	case PIN:
+	case UNPIN:
+		apply_pin(w, op, op->kind == PIN);
+		break;
+	case REMAP:
+		kvm_munmap(f->mem, f->nr_pages * PAGE_SIZE);
+		if (mmap(f->mem, f->nr_pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, f->fd, 0) != f->mem)
+			differ(w, "remap", page, -errno, 0);
+		break;
+	default:
+		break;
+	}
+
+	if (!op->look)
+		return;
+	for (i = 0; i < END; i++)
+		look_at(w, i);
+}
+
+static void make_ops(struct op *ops, u64 nr, u64 seed)
+{
+	u64 i;
+
+	srandom(seed);
+	for (i = 0; i < nr; i++) {
+		u64 a = random(), b = random();
+		struct op *op = &ops[i];
+		u64 pages;
+
+		/* Every second is a conversion. */
+		op->kind = a % 2 ? (a >> 1) % 2 : (a >> 1) % NR_OP_KINDS;
+		op->file = (a >> 8) % NR_FILES;
+		op->attributes = (a >> 9) % 2 ? PRIVATE : SHARED;
+		op->policy = (a >> 10) % 32 ? (a >> 16) % 3 : 3;
+		op->byte = 1 + random() % 0xa0;
+		op->look = (b >> 20) % 8 == 0;
+		pages = op->kind == VM_CONVERT ? END : file_pages[op->file];
+		op->first = b % (pages + 1);
+		op->nr = (b >> 8) % ((b >> 18) % 4 ? 8 : pages + 1);
+	}
+}
+
+static void print_op(const struct op *op)
+{
+	printf("#   %-13s", op_names[op->kind]);
+	if (op->kind != VM_CONVERT)
+		printf(" file %d", op->file);
+	printf(" pages [%lu, %lu)", op->first, op->first + op->nr);
+	if (op->kind <= VM_CONVERT)
+		printf(" to %s, policy %lu", op->attributes & PRIVATE ? "private" : "shared",
+		       op->policy);
+	if (op->kind == HOST_WRITE || op->kind == GUEST_WRITE)
+		printf(" byte %#x", op->byte);
+	puts(op->look ? ", look" : "");
+}
+
+/* What a run, which is a process of its own, has to say. */
+struct outcome {
+	u64 nr_done;
+	char difference[160];
+};
+
+static struct outcome run(const struct op *ops, u64 nr, bool is_wrong)
+{
+	struct outcome outcome = {};
+	int fds[2], status;
+	pid_t pid;
+
+	TEST_ASSERT(!pipe(fds), "pipe() failed");
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		struct world w = { .is_wrong = is_wrong };
+		u64 i;
+
+		/* Should the run be ended by an assertion, this is what is known. */
+		world_init(&w);
+		for (i = 0; i < nr && !w.difference[0]; i++)
+			apply(&w, &ops[i]);
+		for (nr = 0; nr < END && !w.difference[0]; nr++)
+			look_at(&w, nr);
+		outcome.nr_done = i;
+		memcpy(outcome.difference, w.difference, sizeof(outcome.difference));
+		if (write(fds[1], &outcome, sizeof(outcome)) != sizeof(outcome))
+			_exit(1);
+		world_exit(&w);
+		_exit(0);
+	}
+
+	close(fds[1]);
+	if (read(fds[0], &outcome, sizeof(outcome)) != sizeof(outcome)) {
+		outcome.nr_done = nr;
+		strcpy(outcome.difference, "the run ended early");
+	}
+	close(fds[0]);
+	TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);
+
+	return outcome;
+}
+
+/* Leave out what is not needed for the difference, in ever smaller pieces. */
+static u64 shorten(struct op *ops, u64 nr, bool is_wrong)
+{
+	struct op *fewer = calloc(nr, sizeof(*fewer));
+	int tries = 400;
+	u64 size, first;
+
+	for (size = nr / 2; size; size /= 2) {
+		for (first = 0; first + size <= nr && tries; ) {
+			u64 rest = nr - first - size;
+
+			memcpy(fewer, ops, first * sizeof(*ops));
+			memcpy(fewer + first, ops + first + size, rest * sizeof(*ops));
+			tries--;
+			if (run(fewer, nr - size, is_wrong).difference[0]) {
+				nr -= size;
+				memcpy(ops, fewer, nr * sizeof(*ops));
+			} else {
+				first += size;
+			}
+		}
+	}
+
+	free(fewer);
+	return nr;
+}
+
+/* How many calls are left of a sequence that differs, 0 if it does not. */
+static u64 compare(u64 seed, u64 nr, bool is_wrong)
+{
+	struct op *ops = calloc(nr, sizeof(*ops));
+	struct outcome outcome;
+	u64 i;
+
+	make_ops(ops, nr, seed);
+	outcome = run(ops, nr, is_wrong);
+	nr = 0;
+	if (outcome.difference[0]) {
+		printf("# after %lu calls: %s\n", outcome.nr_done, outcome.difference);
+		nr = shorten(ops, outcome.nr_done, is_wrong);
+		outcome = run(ops, nr, is_wrong);
+		printf("# the shortest sequence found: %s\n", outcome.difference);
+		for (i = 0; i < nr; i++)
+			print_op(&ops[i]);
+	}
+
+	free(ops);
+	return nr;
+}
+
+static u64 number(const char *name, u64 otherwise)
+{
+	const char *text = getenv(name);
+
+	return text && *text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+/* One VM lives for so many calls. */
+#define SEQUENCE	1000
+
+FIXTURE(model) {
+};
+
+FIXTURE_SETUP(model)
+{
+	struct gmem_vm g;
+
+	/* Skips where there is nothing to compare. */
+	gmem_vm_create(&g, 1, GMEM_IN_PLACE);
+	gmem_vm_destroy(&g);
+}
+
+FIXTURE_TEARDOWN(model)
+{
+}
+
+TEST_F_TIMEOUT(model, random_calls_do_as_the_model_does, 3000)
+{
+	u64 seed = number("SEED", time(NULL)), nr = number("OPS", 10000), done;
+
+	printf("# measured: %lu calls, replay with SEED=%lu\n", nr, seed);
+	for (done = 0; done < nr; done += SEQUENCE, seed++)
+		TEST_ASSERT(!compare(seed, min_t(u64, SEQUENCE, nr - done), false),
+			    "Differs from the model: replay with SEED=%lu OPS=%d", seed, SEQUENCE);
+}
+
+TEST_F_TIMEOUT(model, wrong_model_is_found_and_made_short, 300)
+{
+	u64 nr = compare(1, SEQUENCE, true);
+
+	TEST_ASSERT(nr && nr <= 3, "%lu calls are left of a sequence that needs one", nr);
+}
+
+TEST_HARNESS_MAIN
