@@ -46,12 +46,6 @@ static int expected(u64 policy, int before)
 	return policy == ZERO ? 0 : policy == NONE ? NONE_BYTE : before;
 }
 
-static void punch_hole(struct gmem_vm *g, u64 page, u64 nr)
-{
-	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
-		      page * PAGE_SIZE, nr * PAGE_SIZE);
-}
-
 /* The host frame behind a mapped page, as root reads it from /proc. */
 static u64 pfn_of(struct gmem_vm *g, u64 page)
 {

@@ -259,7 +259,8 @@ static void vm_convert_done(struct call *c)
 
 	/* The hole belongs to the VM, where it would have to be reserved again. */
 	TEST_ASSERT_EQ(__gmem_convert(c->g->vm->fd, GMEM_GPA + GMEM_PAGES * PAGE_SIZE,
-				      (LARGE_PAGE - GMEM_PAGES) * PAGE_SIZE, SHARED, NONE, NULL), 0);
+				      (LARGE_PAGE - GMEM_PAGES) * PAGE_SIZE, SHARED, NONE,
+				      NULL), 0);
 }
 
 TEST_F(fault, conversion_over_the_vm)
@@ -331,10 +332,12 @@ TEST_F(fault, page_faults_and_allocation)
 	static const struct kind kinds[] = {
 		{ "host's fault", page_start, fault_from_host, page_unchanged, page_done },
 		{ "pre-fault, shared", page_start, pre_fault, page_unchanged, page_done },
-		{ "guest's fault, shared", page_start, fault_from_guest, page_unchanged, page_done },
+		{ "guest's fault, shared", page_start, fault_from_guest, page_unchanged,
+		  page_done },
 		{ "fallocate(), shared", page_start, allocate, page_unchanged, page_done },
 		{ "pre-fault, private", page_start, pre_fault, page_unchanged, page_done },
-		{ "guest's fault, private", page_start, fault_from_guest, page_unchanged, page_done },
+		{ "guest's fault, private", page_start, fault_from_guest, page_unchanged,
+		  page_done },
 		{ "fallocate(), private", page_start, allocate, page_unchanged, page_done },
 	};
 	struct call c = { .g = &self->g, .large = &self->large };

@@ -414,7 +414,7 @@ static struct outcome run(const struct op *ops, u64 nr, bool is_wrong)
 	close(fds[1]);
 	if (read(fds[0], &outcome, sizeof(outcome)) != sizeof(outcome)) {
 		outcome.nr_done = nr;
-		strcpy(outcome.difference, "the run ended early");
+		outcome.difference[0] = '?';
 	}
 	close(fds[0]);
 	TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);

@@ -49,6 +49,8 @@ int __gmem_convert(int fd, u64 offset, u64 size, u64 attributes, u64 policy,
 		   u64 *where);
 void gmem_convert(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 policy);
 
+void punch_hole(struct gmem_vm *g, u64 page, u64 nr);
+
 /* The byte that the whole page holds, or MIXED. */
 int host_read(struct gmem_vm *g, u64 page);
 void host_write(struct gmem_vm *g, u64 page, u8 byte);

@@ -10,6 +10,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <linux/falloc.h>
+
 #include "../../../../../mm/gup_test.h"
 #include "gmem_util.h"
 
@@ -152,6 +154,12 @@ void gmem_convert(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 polic
 	TEST_ASSERT(!r, "Conversion of pages [%lu, %lu) failed: %s, error_offset %#lx",
 		    page, page + nr, strerror(-r), where);
 	TEST_ASSERT(where == POISON, "error_offset was written on success");
+}
+
+void punch_hole(struct gmem_vm *g, u64 page, u64 nr)
+{
+	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+		      page * PAGE_SIZE, nr * PAGE_SIZE);
 }
 
 static sigjmp_buf mappable_jmpbuf;

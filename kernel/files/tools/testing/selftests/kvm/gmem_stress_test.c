@@ -1,0 +1,545 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Everything against everything on the same pages, in a process that ends in one of
+ * four ways.  What is promised under all this: nothing but a pin makes a conversion
+ * fail, and when the process is gone nothing is left of it.
+ *
+ * SECONDS= says for how long, SEED= where the dice begin.
+ */
+#include <errno.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/falloc.h>
+/* io_uring.h wants it from the uapi's stddef.h, which tools/include hides. */
+#define __DECLARE_FLEX_ARRAY(type, name) type(name)[0]
+#include <linux/io_uring.h>
+
+#include "gmem_util.h"
+#include "kvm_test_harness.h"
+
+#define PAGES		64
+#define SIZE		(PAGES * PAGE_SIZE)
+
+enum ending {
+	ORDERLY,
+	FILE_FIRST,
+	VM_FIRST,
+	KILLED,
+	NR_ENDINGS,
+};
+
+static struct gmem_vm g;
+static bool stop;
+
+/* Pins begun and not ended, and how often one began or ended, for each page. */
+static int nr_pins[PAGES];
+static u64 pin_changes[PAGES];
+static bool is_poisoned[PAGES];
+
+/* In memory that the processes share, for the parent to print. */
+static struct counts {
+	u64 conversions;
+	u64 refused;
+	u64 pins;
+	u64 poisoned;
+	u64 guest_runs;
+	char failure[160];
+} *counts;
+
+/* Ends the process, with a reason. */
+#define REQUIRE(condition, fmt, ...)						\
+	do {									\
+		if (!(condition)) {						\
+			snprintf(counts->failure, sizeof(counts->failure), fmt,	\
+				 ##__VA_ARGS__);				\
+			_exit(1);						\
+		}								\
+	} while (0)
+
+static void count(u64 *counter)
+{
+	__atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
+}
+
+static u64 dice(unsigned int *state, u64 sides)
+{
+	return rand_r(state) % sides;
+}
+
+/* What refuses must have been pinned, or poisoned, at some time during the call. */
+static void convert_somewhere(unsigned int *state, bool by_gpa)
+{
+	u64 first = dice(state, PAGES), nr = 1 + dice(state, PAGES - first);
+	u64 attributes = dice(state, 2) ? PRIVATE : SHARED;
+	u64 changes[PAGES], where, policy = dice(state, 3), base = by_gpa ? GMEM_GPA : 0, i;
+	int r;
+
+	for (i = 0; i < PAGES; i++)
+		changes[i] = __atomic_load_n(&pin_changes[i], __ATOMIC_SEQ_CST);
+
+	r = __gmem_convert(by_gpa ? g.vm->fd : g.fd, base + first * PAGE_SIZE, nr * PAGE_SIZE,
+			   attributes, policy, &where);
+	count(&counts->conversions);
+	if (!r)
+		return;
+
+	/* Without its slot the range is the VM's, and the file may be closed by now. */
+	if (by_gpa && (r == -EOPNOTSUPP || r == -EINVAL))
+		return;
+	if (READ_ONCE(stop) && (r == -EBADF || r == -EIO))
+		return;
+
+	count(&counts->refused);
+	i = (where - base) / PAGE_SIZE;
+	REQUIRE(i >= first && i < first + nr, "%s, with error_offset %#lx outside of the request",
+		strerror(-r), where);
+	if (r == -EHWPOISON) {
+		REQUIRE(is_poisoned[i], "EHWPOISON for page %lu, which is not", i);
+		return;
+	}
+	REQUIRE(r == -EAGAIN && attributes, "conversion to %s failed: %s",
+		attributes ? "private" : "shared", strerror(-r));
+	/* Memory failure holds the page too while it works. */
+	REQUIRE(is_poisoned[i] || __atomic_load_n(&nr_pins[i], __ATOMIC_SEQ_CST) ||
+		__atomic_load_n(&pin_changes[i], __ATOMIC_SEQ_CST) != changes[i],
+		"EAGAIN for page %lu, which nobody has pinned", i);
+}
+
+static void *convert_the_file(void *data)
+{
+	unsigned int state = (uintptr_t)data;
+
+	while (!READ_ONCE(stop))
+		convert_somewhere(&state, false);
+	return NULL;
+}
+
+static void *convert_by_gpa(void *data)
+{
+	unsigned int state = (uintptr_t)data;
+
+	while (!READ_ONCE(stop))
+		convert_somewhere(&state, true);
+	return NULL;
+}
+
+/* Reads and writes by way of the kernel, which says EFAULT instead of SIGBUS. */
+static void *access_from_the_host(void *data)
+{
+	int zero = open("/dev/zero", O_RDWR), sink = memfd_create("sink", 0);
+	unsigned int state = (uintptr_t)data;
+	void *other;
+
+	while (!READ_ONCE(stop)) {
+		u8 *page = g.mem + dice(&state, PAGES) * PAGE_SIZE;
+
+		switch (dice(&state, 8)) {
+		case 0:
+			(void)madvise(page, PAGE_SIZE, MADV_POPULATE_READ);
+			break;
+		case 1:
+			(void)madvise(page, PAGE_SIZE, MADV_POPULATE_WRITE);
+			break;
+		case 2:
+			(void)madvise(page, PAGE_SIZE, MADV_DONTNEED);
+			break;
+		case 3:
+			other = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, g.fd, 0);
+			if (other == MAP_FAILED)
+				break;
+			(void)madvise(other, SIZE, MADV_POPULATE_READ);
+			munmap(other, SIZE);
+			break;
+		case 4:
+		case 5:
+			(void)!pwrite(sink, page, PAGE_SIZE, 0);
+			break;
+		default:
+			(void)!read(zero, page, PAGE_SIZE);
+			break;
+		}
+	}
+	return NULL;
+}
+
+static int pin_in_ring(void *hva)
+{
+	struct iovec iov = { .iov_base = hva, .iov_len = PAGE_SIZE };
+	struct io_uring_params params = {};
+	int ring = syscall(__NR_io_uring_setup, 1, &params);
+
+	if (ring >= 0 && syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1)) {
+		close(ring);
+		return -1;
+	}
+
+	return ring;
+}
+
+/* One pin at a time by each thread of this kind. */
+static void *pin_and_unpin(void *data)
+{
+	unsigned int state = (uintptr_t)data;
+
+	while (!READ_ONCE(stop)) {
+		u64 page = dice(&state, PAGES), kind = dice(&state, 3);
+		u8 *hva = g.mem + page * PAGE_SIZE;
+		int pipefd[2], fd, r = -1;
+
+		__atomic_add_fetch(&nr_pins[page], 1, __ATOMIC_SEQ_CST);
+		__atomic_add_fetch(&pin_changes[page], 1, __ATOMIC_SEQ_CST);
+
+		if (kind == 0) {
+			r = pin_in_pipe(hva, pipefd);
+		} else if (kind == 1) {
+			r = pin_longterm(hva, &fd);
+		} else {
+			fd = pin_in_ring(hva);
+			r = fd < 0 ? -1 : 0;
+		}
+		if (!r)
+			count(&counts->pins);
+		usleep(dice(&state, 2000));
+
+		if (kind == 0) {
+			unpin_pipe(pipefd);
+		} else if (fd >= 0) {
+			if (kind == 2)
+				syscall(__NR_io_uring_register, fd, IORING_UNREGISTER_BUFFERS,
+					NULL, 0);
+			close(fd);
+		}
+
+		__atomic_add_fetch(&pin_changes[page], 1, __ATOMIC_SEQ_CST);
+		__atomic_sub_fetch(&nr_pins[page], 1, __ATOMIC_SEQ_CST);
+		usleep(dice(&state, 500));
+	}
+	return NULL;
+}
+
+static void set_slot(u64 size)
+{
+	struct kvm_userspace_memory_region2 region = {
+		.slot = GMEM_SLOT,
+		.flags = KVM_MEM_GUEST_MEMFD,
+		.guest_phys_addr = GMEM_GPA,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)g.mem,
+		.guest_memfd = g.fd,
+	};
+
+	(void)__vm_ioctl(g.vm, KVM_SET_USER_MEMORY_REGION2, &region);
+}
+
+/* The file's size and slots, other processes that map it, memory errors. */
+static void *disturb(void *data)
+{
+	unsigned int state = (uintptr_t)data;
+	int nr_poisoned = 0;
+	pid_t pid;
+
+	while (!READ_ONCE(stop)) {
+		u64 page = dice(&state, PAGES), nr = 1 + dice(&state, 8);
+
+		switch (dice(&state, 16)) {
+		case 0:
+			set_slot(0);
+			set_slot(SIZE);
+			break;
+		case 1:
+			/* Files are shared, or it would hold what others have in pipes. */
+			pid = syscall(__NR_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, 0);
+			if (!pid) {
+				(void)madvise(g.mem, SIZE, MADV_POPULATE_READ);
+				_exit(0);
+			}
+			waitpid(pid, NULL, 0);
+			break;
+		case 2:
+			/* Each costs the machine a page for good. */
+			if (nr_poisoned++ >= 2)
+				break;
+			is_poisoned[page] = true;
+			(void)madvise(g.mem + page * PAGE_SIZE, PAGE_SIZE, MADV_HWPOISON);
+			count(&counts->poisoned);
+			break;
+		case 3 ... 7:
+			(void)fallocate(g.fd, FALLOC_FL_KEEP_SIZE, page * PAGE_SIZE,
+					nr * PAGE_SIZE);
+			break;
+		default:
+			(void)fallocate(g.fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+					page * PAGE_SIZE, nr * PAGE_SIZE);
+			break;
+		}
+		usleep(dice(&state, 300));
+	}
+	return NULL;
+}
+
+static void guest_access(void)
+{
+	u64 state = 1;
+
+	for (;;) {
+		u64 page, i;
+
+		for (i = 0; i < 256; i++) {
+			state = state * 6364136223846793005ull + 1442695040888963407ull;
+			page = (state >> 33) % PAGES;
+			if (state >> 63)
+				WRITE_ONCE(*(u8 *)(GMEM_GPA + page * PAGE_SIZE), state >> 40);
+			else
+				READ_ONCE(*(u8 *)(GMEM_GPA + page * PAGE_SIZE));
+		}
+		GUEST_SYNC(0);
+	}
+}
+
+/* Whatever a fault meets in between, the guest goes on; but it must go on. */
+static void *run_vcpu(void *data)
+{
+	unsigned int state = (uintptr_t)data;
+
+	while (!READ_ONCE(stop)) {
+		struct kvm_pre_fault_memory range = {
+			.gpa = GMEM_GPA + dice(&state, PAGES) * PAGE_SIZE,
+			.size = PAGE_SIZE,
+		};
+		int r = __vcpu_run(g.vcpu);
+		u32 reason = g.vcpu->run->exit_reason;
+
+		REQUIRE(!r || errno == EFAULT || errno == EHWPOISON || errno == EINTR ||
+			errno == EAGAIN || READ_ONCE(stop),
+			"KVM_RUN failed: %s", strerror(errno));
+		REQUIRE(r || reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO ||
+			reason == KVM_EXIT_MEMORY_FAULT, "exit reason %u", reason);
+		count(&counts->guest_runs);
+		if (dice(&state, 8) == 0)
+			(void)__vcpu_ioctl(g.vcpu, KVM_PRE_FAULT_MEMORY, &range);
+	}
+	return NULL;
+}
+
+static void ignore(int sig)
+{
+}
+
+/* The process: until @usecs are over, then the end that is asked for. */
+static void run_process(enum ending ending, unsigned int seed, u64 usecs)
+{
+	static void *(*const workers[])(void *) = {
+		run_vcpu, convert_the_file, convert_by_gpa, access_from_the_host,
+		access_from_the_host, pin_and_unpin, pin_and_unpin, disturb,
+	};
+	struct sigaction sa = { .sa_handler = ignore };
+	pthread_t threads[ARRAY_SIZE(workers)];
+	size_t i;
+
+	/* Nobody else ends this if the test itself is ended. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+
+	/* A memory error tells whoever maps the page. */
+	sigaction(SIGBUS, &sa, NULL);
+	gmem_vm_create(&g, PAGES, GMEM_IN_PLACE);
+	vcpu_arch_set_entry_point(g.vcpu, guest_access);
+
+	for (i = 0; i < ARRAY_SIZE(workers); i++)
+		kvm_pthread_create(&threads[i], NULL, workers[i],
+				   (void *)(uintptr_t)(seed + i * 7919));
+	usleep(usecs);
+
+	switch (ending) {
+	case KILLED:
+		pause();
+		break;
+	case FILE_FIRST:
+		WRITE_ONCE(stop, true);
+		close(g.fd);
+		munmap(g.mem, SIZE);
+		break;
+	case VM_FIRST:
+		WRITE_ONCE(stop, true);
+		close(g.vm->fd);
+		close(g.vcpu->fd);
+		(void)madvise(g.mem, SIZE, MADV_POPULATE_READ);
+		break;
+	default:
+		WRITE_ONCE(stop, true);
+		break;
+	}
+
+	for (i = 0; i < ARRAY_SIZE(workers); i++)
+		kvm_pthread_join(threads[i], NULL);
+	if (ending == ORDERLY) {
+		/* With nobody left, everything converts but for what was poisoned. */
+		punch_hole(&g, 0, PAGES);
+		gmem_convert(&g, 0, PAGES, PRIVATE, ZERO);
+		gmem_convert(&g, 0, PAGES, SHARED, NONE);
+		TEST_ASSERT_EQ(host_read(&g, PAGES - 1), NONE_BYTE);
+		gmem_vm_destroy(&g);
+	}
+	_exit(0);
+}
+
+/* A number from a file of "name number" lines. */
+static long read_number(const char *path, const char *name)
+{
+	FILE *file = fopen(path, "r");
+	char line[128], *at;
+	long value = -1;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		at = line + strlen(name);
+		if (!strncmp(line, name, strlen(name)) && (*at == ' ' || *at == ':'))
+			value = atol(at + strspn(at, ": "));
+	}
+	if (file)
+		fclose(file);
+	TEST_ASSERT(value >= 0, "%s has no %s", path, name);
+
+	return value;
+}
+
+/* VMs that are alive have a directory each. */
+static int nr_vms(void)
+{
+	DIR *dir = opendir("/sys/kernel/debug/kvm");
+	struct dirent *entry;
+	int nr = 0;
+
+	while (dir && (entry = readdir(dir)))
+		nr += entry->d_type == DT_DIR && strchr(entry->d_name, '-');
+	if (dir)
+		closedir(dir);
+
+	return nr;
+}
+
+struct usage {
+	long file_pages;
+	long unevictable;
+	long locked;
+	long pins;
+	long vms;
+};
+
+static struct usage usage(void)
+{
+	/* Add up what each CPU has counted for itself. */
+	TEST_ASSERT(!write_file("/proc/sys/vm/stat_refresh", "1"), "Cannot refresh vmstat");
+
+	return (struct usage){
+		.file_pages = read_number("/proc/vmstat", "nr_file_pages"),
+		.unevictable = read_number("/proc/vmstat", "nr_unevictable"),
+		.locked = read_number("/proc/vmstat", "nr_mlock"),
+		.pins = read_number("/proc/vmstat", "nr_foll_pin_acquired") -
+			read_number("/proc/vmstat", "nr_foll_pin_released"),
+		.vms = nr_vms(),
+	};
+}
+
+/* What is freed after a grace period, or counted per CPU, shows with some delay. */
+static void expect_usage(struct usage before, long slack, enum ending ending)
+{
+	struct usage now;
+	int tries;
+
+	for (tries = 0; tries < 100; tries++) {
+		now = usage();
+		if (labs(now.file_pages - before.file_pages) <= slack &&
+		    labs(now.unevictable - before.unevictable) <= 8 &&
+		    now.locked <= before.locked && now.pins == before.pins &&
+		    now.vms == before.vms)
+			return;
+		usleep(100000);
+	}
+
+	TEST_FAIL("Ending %d left: %ld file pages, %ld unevictable, %ld locked, %ld pins, %ld VMs",
+		  ending, now.file_pages - before.file_pages, now.unevictable - before.unevictable,
+		  now.locked - before.locked, now.pins - before.pins, now.vms - before.vms);
+}
+
+FIXTURE(stress) {
+};
+
+FIXTURE_SETUP(stress)
+{
+	struct gmem_vm probe;
+
+	/* Skips where there is nothing to stress. */
+	gmem_vm_create(&probe, 1, GMEM_IN_PLACE);
+	gmem_vm_destroy(&probe);
+	counts = kvm_mmap(PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+}
+
+FIXTURE_TEARDOWN(stress)
+{
+}
+
+static u64 number(const char *name, u64 otherwise)
+{
+	const char *text = getenv(name);
+
+	return text && *text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+TEST_F_TIMEOUT(stress, everything_against_everything, 3600)
+{
+	u64 seconds = number("SECONDS", 20), seed = number("SEED", time(NULL)), round;
+	time_t end = time(NULL) + seconds;
+	struct usage before = usage();
+	long free_before = read_number("/proc/meminfo", "MemFree"), free_after;
+	int status;
+	pid_t pid;
+
+	for (round = 0; time(NULL) < end; round++) {
+		unsigned int state = seed + round;
+		enum ending ending = round % NR_ENDINGS;
+		u64 usecs = 200000 + dice(&state, 800000);
+
+		pid = fork();
+		if (!pid)
+			run_process(ending, state, usecs);
+		if (ending == KILLED) {
+			usleep(usecs + dice(&state, 200000));
+			kill(pid, SIGKILL);
+		}
+		TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);
+		TEST_ASSERT(ending == KILLED ? !counts->failure[0] : !status,
+			    "Round %lu, ending %d, SEED=%lu: status %#x, %s", round, ending, seed,
+			    status, counts->failure);
+
+		/* The first of each warm up what the kernel keeps. */
+		expect_usage(before, round < NR_ENDINGS ? 64 : 8, ending);
+		if (round < NR_ENDINGS) {
+			before.file_pages = usage().file_pages;
+			free_before = read_number("/proc/meminfo", "MemFree");
+		}
+	}
+
+	free_after = read_number("/proc/meminfo", "MemFree") + counts->poisoned * PAGE_SIZE / 1024;
+	printf("# measured: %lu rounds, %lu conversions, %lu refused, %lu pins, %lu poisoned, ",
+	       round, counts->conversions, counts->refused, counts->pins, counts->poisoned);
+	printf("%lu runs of the guest\n", counts->guest_runs);
+	TEST_ASSERT(free_before - free_after < 16 * 1024,
+		    "%ld KiB are gone after %lu rounds", free_before - free_after, round);
+	TEST_ASSERT(counts->refused && counts->pins && counts->guest_runs,
+		    "Not everything happened: %lu refused, %lu pins, %lu runs",
+		    counts->refused, counts->pins, counts->guest_runs);
+}
+
+TEST_HARNESS_MAIN
