@@ -45,11 +45,12 @@ test-stock: ## the suite on the stock kernel, to show that it can fail
 	@tests/stock
 
 .PHONY: test-debug
-test-debug: ## the suite on a kernel with KASAN, lockdep and sleep checks
+test-debug: ## the suite on kernels that look for mistakes: KASAN, lockdep, leaks, KCSAN
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
 	@vm/build release
 	@vm/selftests
 	@vm/build debug
+	@vm/build kcsan
 	@tests/debug
 
 .PHONY: lint
