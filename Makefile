@@ -5,10 +5,14 @@
 # V=1            show everything
 # KERNEL_SOURCE= a kernel tree to use instead of Debian's package
 # ACCEL=kvm      boot with the host's KVM instead of the emulator
+# KERNEL=, STRESS_SECONDS=   for make stress
 
 O ?= build
 export O := $(abspath $(O))
 export V KERNEL_SOURCE ACCEL
+
+KERNEL ?= release
+STRESS_SECONDS ?= 300
 
 CFLAGS ?= -O2 -g
 C := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -MMD -MP
@@ -52,6 +56,20 @@ test-debug: ## the suite on kernels that look for mistakes: KASAN, lockdep, leak
 	@vm/build debug
 	@vm/build kcsan
 	@tests/debug
+
+.PHONY: stress
+stress: ## everything against everything, KERNEL=release STRESS_SECONDS=300
+	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
+	@vm/build release
+	@vm/selftests
+	@vm/build $(KERNEL)
+	@STRESS_SECONDS=$(STRESS_SECONDS) tests/machine $(KERNEL) $(O)/selftests/gmem_stress_test
+
+.PHONY: series
+series: ## the kernel part as patches for "git am", each one checked and built
+	@vm/packages $(PACKAGES) $(TEST_PACKAGES) git
+	@vm/build release
+	@tools/series
 
 .PHONY: lint
 lint: ## what the checkers say of the sources; nothing, that is

@@ -385,8 +385,13 @@ static void run_process(enum ending ending, unsigned int seed, u64 usecs)
 	for (i = 0; i < ARRAY_SIZE(workers); i++)
 		kvm_pthread_join(threads[i], NULL);
 	if (ending == ORDERLY) {
-		/* With nobody left, everything converts but for what was poisoned. */
+		/*
+		 * With nobody left, everything converts once memory errors are punched
+		 * out.  A mapping remembers them, so it has to be made anew.
+		 */
 		punch_hole(&g, 0, PAGES);
+		kvm_munmap(g.mem, SIZE);
+		g.mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, g.fd);
 		gmem_convert(&g, 0, PAGES, PRIVATE, ZERO);
 		gmem_convert(&g, 0, PAGES, SHARED, NONE);
 		TEST_ASSERT_EQ(host_read(&g, PAGES - 1), NONE_BYTE);
