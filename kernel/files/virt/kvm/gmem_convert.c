@@ -21,10 +21,13 @@
 #define PAGE_CACHE_REFS		1
 
 /*
- * How long a reference may be one that goes by itself: GUP-fast that is backing
- * out, compaction that is having a look.
+ * How long a reference may be one that goes by itself.  With FOLL_PIN that is
+ * GUP-fast that is backing out.  Without, it is also another thread's munmap()
+ * that has yet to flush the TLB, or a user fault that came second; either may
+ * have been preempted, and gets on as soon as its task is scheduled.
  */
-#define TRANSIENT_REF_MSECS	5
+#define TRANSIENT_PIN_MSECS	5
+#define TRANSIENT_REF_MSECS	100
 
 /*
  * A locked folio is a user fault that has been answered and not yet mapped.  It
@@ -159,7 +162,7 @@ static int check_folios(struct inode *inode, pgoff_t start, pgoff_t end,
 		unmap_users(inode, start, end);
 
 	while ((folio = find_refusal(inode, start, end, to_private))) {
-		unsigned int patience = TRANSIENT_REF_MSECS;
+		unsigned int patience = TRANSIENT_PIN_MSECS;
 
 		*err_index = folio->index;
 
@@ -174,6 +177,7 @@ static int check_folios(struct inode *inode, pgoff_t start, pgoff_t end,
 			patience = FAULT_IN_FLIGHT_MSECS;
 			drained = LRU_CACHE_NOT_DRAINED;
 		} else if (!folio_maybe_dma_pinned(folio)) {
+			patience = TRANSIENT_REF_MSECS;
 			lru_cache_drain_for_folio(folio, 0, &drained);
 			if (!is_held(folio))
 				continue;
