@@ -74,7 +74,7 @@ struct page_model {
 struct world {
 	struct gmem_vm files[NR_FILES];
 	struct page_model pages[END];
-	int pipes[END][2];
+	int pins[END];
 	/* The model believes that NONE leaves zeros: to see that it is compared. */
 	bool is_wrong;
 	char difference[160];
@@ -113,8 +113,10 @@ static void world_init(struct world *w)
 	virt_map(a->vm, GMEM_GPA + UPPER * PAGE_SIZE, GMEM_GPA + UPPER * PAGE_SIZE, END - UPPER);
 
 	memset(w->pages, 0, sizeof(w->pages));
-	for (i = 0; i < END; i++)
+	for (i = 0; i < END; i++) {
 		w->pages[i].in_file = i < HOLE || i >= UPPER;
+		w->pins[i] = -1;
+	}
 	w->difference[0] = 0;
 }
 
@@ -123,8 +125,8 @@ static void world_exit(struct world *w)
 	u64 i;
 
 	for (i = 0; i < END; i++) {
-		if (w->pipes[i][0])
-			unpin_pipe(w->pipes[i]);
+		if (w->pins[i] >= 0)
+			close(w->pins[i]);
 	}
 	kvm_munmap(w->files[1].mem, 2 * HALF * PAGE_SIZE);
 	close(w->files[1].fd);
@@ -260,21 +262,21 @@ static void apply_pin(struct world *w, const struct op *op, bool pin)
 	u64 page = guest_page(op->file, op->first);
 	int r;
 
-	if (!pin && w->pipes[page][0]) {
-		unpin_pipe(w->pipes[page]);
-		w->pipes[page][0] = 0;
+	if (!pin && w->pins[page] >= 0) {
+		close(w->pins[page]);
+		w->pins[page] = -1;
 		w->pages[page].is_held = false;
 	}
 
-	if (pin && !w->pipes[page][0]) {
-		r = pin_in_pipe(f->mem + op->first * PAGE_SIZE, w->pipes[page]);
+	if (pin && w->pins[page] < 0) {
+		r = pin_longterm(f->mem + op->first * PAGE_SIZE, &w->pins[page]);
 		if (r != (w->pages[page].is_private ? -EFAULT : 0))
 			differ(w, "pin", page, r, w->pages[page].is_private ? -EFAULT : 0);
 		if (!r) {
 			w->pages[page].is_held = true;
 		} else {
-			unpin_pipe(w->pipes[page]);
-			w->pipes[page][0] = 0;
+			close(w->pins[page]);
+			w->pins[page] = -1;
 		}
 	}
 }
