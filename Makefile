@@ -23,7 +23,7 @@ TEST_PACKAGES := sparse shellcheck cppcheck libcmocka-dev
 
 .PHONY: help
 help: ## what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile lib/build.mk | expand -t 16
 
 .PHONY: run
 run: ## boot the kernel and show a guest whose memory is converted in place
@@ -93,6 +93,8 @@ $(O)/cli/gmem: $(CLI)
 $(O)/cli/%.o: cli/%.c
 	@mkdir -p $(@D)
 	$(CC) $(C) $(CFLAGS) -isystem $(O)/headers/include -c -o $@ $<
+
+include lib/build.mk
 
 .PHONY: unit
 unit: $(O)/tests/gmem_bitmap_unit ## build the unit tests of the host

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0
+# libgmem, static and shared, and its installation.  Needs no kernel that was built:
+# the system's <linux/kvm.h> and ours beside it.
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+
+LIB_VERSION := $(shell sed -n 's/^.define GMEM_VERSION "\(.*\)"/\1/p' lib/gmem.h)
+SONAME := libgmem.so.0
+UAPI := -isystem kernel/files/include/uapi
+LIB_OBJECTS := $(patsubst lib/%.c,$(O)/lib/%.o,$(wildcard lib/*.c))
+LIBS := $(O)/lib/libgmem.a $(O)/lib/libgmem.so $(O)/lib/libgmem.pc
+
+.PHONY: lib
+lib: $(LIBS) ## build libgmem, static and shared
+
+$(O)/lib/%.o: lib/%.c
+	@mkdir -p $(@D)
+	$(CC) $(C) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -Ilib $(UAPI) -c -o $@ $<
+
+$(O)/lib/libgmem.a: $(LIB_OBJECTS)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(O)/lib/$(SONAME): $(LIB_OBJECTS) lib/libgmem.map
+	$(CC) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=lib/libgmem.map \
+		-Wl,-z,defs -o $@ $(LIB_OBJECTS) -lpthread
+
+$(O)/lib/libgmem.so: $(O)/lib/$(SONAME)
+	ln -sf $(SONAME) $@
+
+$(O)/lib/libgmem.pc: lib/libgmem.pc.in lib/gmem.h
+	@mkdir -p $(@D)
+	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(LIB_VERSION)|' $< >$@
+
+.PHONY: install
+install: lib cli ## install libgmem, gmem and the manual under PREFIX=/usr/local (and DESTDIR=)
+	rm -f $(O)/lib/libgmem.pc
+	@$(MAKE) -s $(O)/lib/libgmem.pc
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
+	install -m 644 lib/gmem.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(O)/lib/libgmem.a $(DESTDIR)$(LIBDIR)/
+	install -m 755 $(O)/lib/$(SONAME) $(DESTDIR)$(LIBDIR)/libgmem.so.$(LIB_VERSION)
+	ln -sf libgmem.so.$(LIB_VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libgmem.so
+	install -m 644 $(O)/lib/libgmem.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
+	install -m 755 $(O)/cli/gmem $(DESTDIR)$(PREFIX)/bin/
+	set -e; for page in man/*.[1-9]; do \
+		section=$${page##*.}; \
+		install -d $(DESTDIR)$(PREFIX)/share/man/man$$section; \
+		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$$section/; \
+	done
+
+-include $(LIB_OBJECTS:.o=.d)

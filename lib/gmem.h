@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * libgmem: guest memory that is converted between private (guest only) and shared
+ * (guest and host), on whichever mechanism the kernel has.  For authors of VMMs.
+ *
+ * Rules for everything here:
+ *
+ * - A function that can fail returns 0 or -errno.  None prints, exits, changes errno's
+ *   meaning or keeps anything outside of the objects that the caller holds.
+ * - Addresses, offsets and sizes are in bytes and multiples of the page size.  A gpa is
+ *   a guest physical address, an offset counts from the begin of a memory.
+ * - A struct that the caller fills begins with its size, set by GMEM_INIT().  Members
+ *   that were not known when the caller was compiled are 0; a library that is older
+ *   than its caller says -E2BIG rather than ignore one that is set.
+ * - Safe in all threads: gmem_convert(), gmem_convert_gpa(), gmem_lookup(),
+ *   gmem_lookup_gpa(), gmem_handle_exit() and what returns a constant.  Conversions of
+ *   ranges that overlap wait for each other; others run side by side.  gmem_bind(),
+ *   gmem_exclude(), gmem_unbind() and the listeners' functions wait until no
+ *   conversion of the VM is under way.  Creating, destroying, and gmem_map() may run
+ *   beside conversions of other memories.
+ * - No conversion, lookup or exit allocates memory.
+ */
+#ifndef GMEM_H
+#define GMEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GMEM_VERSION "0.1.0"
+
+struct kvm_run;
+/* A VM as the library knows it: its slots, its memories, its listeners. */
+struct gmem_vm;
+/* A memory: pages that are private or shared, one file or two under it. */
+struct gmem;
+
+/* An object whose size is set, and everything else 0. */
+#define GMEM_INIT(type) ((type){ .struct_size = sizeof(type) })
+
+/* Attributes, as KVM_SET_MEMORY_ATTRIBUTES counts them. */
+#define GMEM_SHARED	0ull
+#define GMEM_PRIVATE	(1ull << 3)
+
+/* No guest physical address: a part of a memory that is not bound. */
+#define GMEM_NO_GPA	(~0ull)
+
+/* What is read after a conversion; KVM_SET_MEMORY_ATTRIBUTES2(2) has the promises. */
+enum gmem_policy {
+	GMEM_ZERO = 0,
+	GMEM_PRESERVE = 1,
+	GMEM_NONE = 2,
+};
+
+enum gmem_mechanism {
+	/* This VM has no private memory, or its memory cannot be converted. */
+	GMEM_MECHANISM_NONE = 0,
+	/* KVM_SET_MEMORY_ATTRIBUTES, a file for the private half, one for the shared. */
+	GMEM_TWO_BACKINGS = 1,
+	/* KVM_SET_MEMORY_ATTRIBUTES2 on the file, without content policies. */
+	GMEM_IN_PLACE_PLAIN = 2,
+	/* KVM_SET_MEMORY_ATTRIBUTES2 with content policies. */
+	GMEM_IN_PLACE = 3,
+};
+
+#define GMEM_POLICY_BIT(policy)	(1u << (policy))
+
+/* ---- What a VM can do ---------------------------------------------------- */
+
+struct gmem_probe {
+	size_t struct_size;
+	enum gmem_mechanism mechanism;	/* what gmem_vm_init() will use */
+	uint32_t mechanisms;		/* bit (1 << mechanism) for each there is */
+	uint64_t attributes;		/* that can be set: GMEM_PRIVATE or 0 */
+	uint32_t to_shared;		/* GMEM_POLICY_BIT() of what @mechanism offers ... */
+	uint32_t to_private;		/* ... in each direction */
+	bool is_atomic;			/* a range over several slots: all or nothing, in the kernel */
+};
+
+/*
+ * Find out what the VM @vm_fd can do, by trying on a scratch file of one page; the VM
+ * is as before.  @vm_type is what KVM_CREATE_VM was given: what a lesser kernel does
+ * to contents depends on it and cannot be asked for.  @use is the mechanism to
+ * describe, or GMEM_MECHANISM_NONE for the best there is.
+ *
+ * 0 also if there is nothing (@probe->mechanism says so).  -EOPNOTSUPP: @use is not
+ * there.  -EBADF, -ENOTTY: no VM.  -EMFILE, -ENFILE, -ENOMEM: no scratch file.
+ * -EINVAL: @probe without its size.
+ */
+int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
+	       struct gmem_probe *probe);
+
+/* ---- A VM and its memories ----------------------------------------------- */
+
+struct gmem_vm_opts {
+	size_t struct_size;
+	unsigned long vm_type;		/* as given to KVM_CREATE_VM */
+	enum gmem_mechanism mechanism;	/* NONE: the best there is */
+};
+
+/*
+ * Make @vm for the VM @vm_fd, which stays the caller's and open until gmem_vm_exit().
+ * @opts may be NULL.  -EOPNOTSUPP: no mechanism, or not the one that was asked for;
+ * -ENOMEM, -E2BIG, and what gmem_probe() returns.
+ */
+int gmem_vm_init(int vm_fd, const struct gmem_vm_opts *opts, struct gmem_vm **vm);
+
+/* Forget @vm, whose memories must have been destroyed.  NULL is ignored. */
+void gmem_vm_exit(struct gmem_vm *vm);
+
+/* What gmem_probe() found; valid until gmem_vm_exit(). */
+const struct gmem_probe *gmem_vm_probe(const struct gmem_vm *vm);
+
+struct gmem_create_opts {
+	size_t struct_size;
+	uint64_t attributes;		/* of all pages at first: GMEM_SHARED or GMEM_PRIVATE */
+};
+
+/*
+ * A memory of @size bytes, reading zeros, without pages until somebody touches them.
+ * @opts may be NULL: shared.  Its descriptors are close-on-exec.  The caller owns
+ * @gmem until gmem_destroy().
+ *
+ * -EINVAL: size or attributes; -EMFILE, -ENFILE, -ENOMEM, -E2BIG.
+ */
+int gmem_create(struct gmem_vm *vm, uint64_t size, const struct gmem_create_opts *opts,
+		struct gmem **gmem);
+
+/* Unbind @gmem everywhere, unmap it and close its files.  NULL is ignored. */
+void gmem_destroy(struct gmem *gmem);
+
+uint64_t gmem_size(const struct gmem *gmem);
+
+/*
+ * The file that shared pages are in, to map it elsewhere or hand it to a device back
+ * end, and the one that private pages are in; the same if they are in place.  Both
+ * stay the library's.
+ */
+int gmem_shared_fd(const struct gmem *gmem);
+int gmem_private_fd(const struct gmem *gmem);
+
+/*
+ * Map @gmem for the host at *@hva, for as long as it lives; a second call returns
+ * the same.  In place, touching a private page is SIGBUS; with two backings it reads
+ * something that is not what the guest reads.  -ENOMEM and what mmap() returns.
+ */
+int gmem_map(struct gmem *gmem, void **hva);
+
+/*
+ * Make [@offset, +@size) of @gmem what the guest has at [@gpa, +@size), as KVM's
+ * memslot @slot.  Maps @gmem.  A page of a memory is bound at most once.
+ *
+ * -EINVAL: alignment, size, behind the end; -EEXIST: overlaps what is bound or
+ * excluded, or the slot's number is taken; -ENOMEM; what KVM_SET_USER_MEMORY_REGION2
+ * returns.  On failure nothing is bound.
+ */
+int gmem_bind(struct gmem *gmem, uint32_t slot, uint64_t gpa, uint64_t offset, uint64_t size);
+
+/*
+ * Say that [@gpa, +@size) is there but cannot be converted: device memory, ROM, a slot
+ * of ordinary memory.  No slot is made; that is the caller's.  -EINVAL, -EEXIST, -ENOMEM.
+ */
+int gmem_exclude(struct gmem_vm *vm, uint64_t gpa, uint64_t size);
+
+/*
+ * Undo the gmem_bind() or gmem_exclude() whose range begins at @gpa.  Pages keep state
+ * and contents.  -ENXIO: nothing begins there; what KVM_SET_USER_MEMORY_REGION2 returns.
+ */
+int gmem_unbind(struct gmem_vm *vm, uint64_t gpa);
+
+/* ---- Who is told --------------------------------------------------------- */
+
+/* A part of a request, all of it bound at @gpa, or at GMEM_NO_GPA if it is not. */
+struct gmem_range {
+	struct gmem *gmem;
+	uint64_t offset;
+	uint64_t size;
+	uint64_t gpa;
+	uint64_t attributes;		/* for a listener: those of before the conversion */
+};
+
+/*
+ * Device assignment: an IOMMU that maps shared memory pins it, and pinned memory does
+ * not go private.  So unmap *before* a range goes private, and map *after* it has become
+ * shared and what is read there has been settled.  Both are called in the converting
+ * thread, for ranges that change, in ascending order; a conversion that fails is undone
+ * by the other one, in the same thread.  Either may block and may look states up, which
+ * are the ones of before the conversion; it must not convert, bind, or add listeners.
+ *
+ * Listeners are told in the order in which they were added, and undone in the reverse.
+ * before_private() returns 0, or -errno to refuse the conversion.  So does after_shared():
+ * then the range goes back to private, as far as that is possible.
+ */
+struct gmem_listener {
+	size_t struct_size;
+	int (*before_private)(struct gmem_listener *listener, const struct gmem_range *range);
+	int (*after_shared)(struct gmem_listener *listener, const struct gmem_range *range);
+	void *arg;
+	struct gmem_listener *next;	/* the library's */
+};
+
+/*
+ * @listener stays the caller's, in place until it is removed.  Adding does not call it
+ * for what is shared already: iterate with gmem_lookup().  -EINVAL: without its size or
+ * a function; -EEXIST: is there already.  Removing: -ENOENT.
+ */
+int gmem_add_listener(struct gmem_vm *vm, struct gmem_listener *listener);
+int gmem_remove_listener(struct gmem_vm *vm, struct gmem_listener *listener);
+
+/* ---- Conversion ---------------------------------------------------------- */
+
+/* For gmem_convert_opts.flags */
+
+/* On failure leave what was converted so far, rather than convert it back. */
+#define GMEM_NO_UNDO	(1u << 0)
+/* Two backings: keep the pages of the other half.  Quicker, and up to twice the memory. */
+#define GMEM_NO_DISCARD	(1u << 1)
+
+struct gmem_convert_opts {
+	size_t struct_size;
+	enum gmem_policy to_shared;
+	enum gmem_policy to_private;
+	uint32_t flags;
+	/*
+	 * For how long, in milliseconds from the call, a page that somebody holds is tried
+	 * again; 0: not at all.  @busy, if there is one, is called before each new attempt
+	 * with the address of that page, as the request counts it, and with how many
+	 * attempts have failed.  It is to make the holder let go, and returns 0 for another
+	 * attempt, or -errno to give up with that.  It may convert other ranges.
+	 */
+	uint32_t timeout_ms;
+	int (*busy)(void *arg, uint64_t where, unsigned int attempts);
+	void *arg;
+};
+
+/* What is used without opts: zeros for the host, nothing promised to the guest. */
+#define GMEM_CONVERT_OPTS ((struct gmem_convert_opts){ \
+	.struct_size = sizeof(struct gmem_convert_opts), \
+	.to_shared = GMEM_ZERO, .to_private = GMEM_NONE })
+
+/* Where a conversion was when it failed. */
+enum gmem_step {
+	GMEM_STEP_DONE = 0,
+	GMEM_STEP_CHECK,		/* the request itself, before anything was done */
+	GMEM_STEP_BEFORE_PRIVATE,	/* a listener refused */
+	GMEM_STEP_PREPARE,		/* making the other half empty */
+	GMEM_STEP_CONVERT,		/* the kernel refused */
+	GMEM_STEP_ZERO,			/* zeroing on a kernel without policies */
+	GMEM_STEP_AFTER_SHARED,		/* a listener refused */
+};
+
+struct gmem_result {
+	size_t struct_size;
+	enum gmem_step step;
+	uint64_t where;			/* lowest address that refused, as the request counts it */
+	unsigned int attempts;		/* calls of the kernel that ended with -EAGAIN */
+	/*
+	 * After a failure, what is not as it was: [left, +left_size), as the request counts
+	 * it, holds pages that stayed converted; left_size 0 if the undo worked, or was not
+	 * needed.  undo_error is what the undo met.
+	 */
+	uint64_t left;
+	uint64_t left_size;
+	int undo_error;
+	/* After a failure: undone, but what the pages held is gone. */
+	bool contents_lost;
+	/* Two backings: bytes whose other half could not be given back.  No failure. */
+	uint64_t undiscarded;
+};
+
+/*
+ * Make all of [@gpa, +@size) @attributes, GMEM_PRIVATE or GMEM_SHARED, over as many
+ * slots and memories as it covers.  Pages that have them already keep everything.
+ * @opts and @result may be NULL.  Blocks while mappings go away, for listeners, and for
+ * up to opts->timeout_ms.
+ *
+ * All of it or nothing: in one call of the kernel if gmem_probe.is_atomic, or if one
+ * call is enough.  Otherwise what was converted before the failure is converted back.
+ * @result says what a failure left, which is nothing unless it says so.
+ *
+ * -EINVAL	alignment, size 0, overflow, attributes, a policy that does not exist
+ * -ENXIO	nothing is bound at result->where
+ * -EPERM	what is at result->where is excluded
+ * -EOPNOTSUPP	the policy cannot be had in this direction; gmem_probe says which can
+ * -EAGAIN	the page at result->where is held by somebody: a pin, an IOMMU, a pipe
+ * -EHWPOISON	the page at result->where has a memory error
+ * -ENOMEM	the kernel could not track the new state
+ * -EIO		the caller is not the process that created the VM
+ * -E2BIG	@opts is newer than the library
+ * and what a listener or the busy hook returned.  -EINTR never: it is tried again.
+ */
+int gmem_convert_gpa(struct gmem_vm *vm, uint64_t gpa, uint64_t size, uint64_t attributes,
+		     const struct gmem_convert_opts *opts, struct gmem_result *result);
+
+/*
+ * The same for [@offset, +@size) of @gmem, bound or not.  Not -ENXIO, not -EPERM.
+ */
+int gmem_convert(struct gmem *gmem, uint64_t offset, uint64_t size, uint64_t attributes,
+		 const struct gmem_convert_opts *opts, struct gmem_result *result);
+
+/* ---- Who is private ------------------------------------------------------ */
+
+/*
+ * The longest range from @offset on that has one state, and is bound in one piece or not
+ * at all.  To visit all: begin at 0 and go on at range->offset + range->size.
+ * -EINVAL: alignment, or behind the end.
+ */
+int gmem_lookup(struct gmem *gmem, uint64_t offset, struct gmem_range *range);
+
+/* The same from @gpa on.  -ENXIO: nothing is bound there.  -EPERM: it is excluded. */
+int gmem_lookup_gpa(struct gmem_vm *vm, uint64_t gpa, struct gmem_range *range);
+
+/* ---- Exits of a vCPU ----------------------------------------------------- */
+
+/*
+ * Do what the guest asked for, after KVM_RUN returned @run_error (0 or -errno) with
+ * @run: KVM_EXIT_MEMORY_FAULT, with -EFAULT or success, or the KVM_EXIT_HYPERCALL of
+ * KVM_HC_MAP_GPA_RANGE.  Call it before looking at anything else.
+ *
+ * 0: it is done, run the vCPU again.  1: it was another exit, which is the caller's.
+ * -EALREADY: a memory fault for pages that have the state already.  A conversion came
+ * first, so run the vCPU again; if it comes back at once, the memory cannot be had.
+ * Otherwise what gmem_convert_gpa() returns; after a hypercall the guest is told through
+ * hypercall.ret, which the caller may overwrite, for example to try again later.
+ */
+int gmem_handle_exit(struct gmem_vm *vm, struct kvm_run *run, int run_error,
+		     const struct gmem_convert_opts *opts, struct gmem_result *result);
+
+/* ---- Names, for messages.  NULL is never returned. ------------------------ */
+
+const char *gmem_mechanism_name(enum gmem_mechanism mechanism);
+const char *gmem_policy_name(enum gmem_policy policy);
+const char *gmem_step_name(enum gmem_step step);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* GMEM_H */

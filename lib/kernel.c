@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/* The calls of the kernel, one function each, and structs that carry their size. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "internal.h"
+#include "kvm_abi.h"
+
+/* A signal is no answer: again, until there is one. */
+static int call(int fd, unsigned long request, void *arg)
+{
+	int r;
+
+	do
+		r = ioctl(fd, request, arg);
+	while (r < 0 && errno == EINTR);
+
+	return r < 0 ? -errno : r;
+}
+
+int create_guest_memfd(int vm_fd, uint64_t size, uint64_t flags)
+{
+	struct kvm_create_guest_memfd args = { .size = size, .flags = flags };
+	int fd = call(vm_fd, KVM_CREATE_GUEST_MEMFD, &args);
+
+	/* KVM has no flag for it; between the two calls it is open across exec. */
+	if (fd >= 0)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+
+	return fd;
+}
+
+int set_attributes_in_place(int fd, uint64_t start, uint64_t size, bool to_private,
+			    uint64_t policy, uint64_t *where)
+{
+	struct kvm_memory_attributes2 args = {
+		.offset = start,
+		.size = size,
+		.attributes = to_private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0,
+		.flags = policy,
+		/* Kernels that know nothing of it leave it alone. */
+		.error_offset = start,
+	};
+	int r = call(fd, KVM_SET_MEMORY_ATTRIBUTES2, &args);
+
+	*where = args.error_offset >= start && args.error_offset - start < size ?
+		 args.error_offset : start;
+
+	return r;
+}
+
+int set_attributes_of_vm(int vm_fd, uint64_t gpa, uint64_t size, bool to_private)
+{
+	struct kvm_memory_attributes args = {
+		.address = gpa,
+		.size = size,
+		.attributes = to_private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0,
+	};
+
+	return call(vm_fd, KVM_SET_MEMORY_ATTRIBUTES, &args);
+}
+
+int set_slot(int vm_fd, uint32_t slot, uint64_t gpa, uint64_t size, void *hva, int fd,
+	     uint64_t offset)
+{
+	struct kvm_userspace_memory_region2 args = {
+		.slot = slot,
+		.flags = size ? KVM_MEM_GUEST_MEMFD : 0,
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)hva,
+		.guest_memfd_offset = offset,
+		.guest_memfd = size ? (unsigned int)fd : 0,
+	};
+
+	return call(vm_fd, KVM_SET_USER_MEMORY_REGION2, &args);
+}
+
+int punch_hole(int fd, uint64_t offset, uint64_t size)
+{
+	int r;
+
+	do
+		r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size);
+	while (r < 0 && errno == EINTR);
+
+	return r < 0 ? -errno : 0;
+}
+
+int take_struct(void *to, const void *from, size_t known)
+{
+	size_t size, i;
+
+	memcpy(&size, from, sizeof(size));
+	if (size < sizeof(size))
+		return -EINVAL;
+	for (i = known; i < size; i++) {
+		if (((const char *)from)[i])
+			return -E2BIG;
+	}
+
+	memset(to, 0, known);
+	memcpy(to, from, size < known ? size : known);
+	return 0;
+}
+
+void give_struct(void *to, const void *from, size_t known)
+{
+	size_t size;
+
+	memcpy(&size, to, sizeof(size));
+	if (size <= sizeof(size))
+		return;
+
+	memset((char *)to + sizeof(size), 0, size - sizeof(size));
+	memcpy((char *)to + sizeof(size), (const char *)from + sizeof(size),
+	       (size < known ? size : known) - sizeof(size));
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/*
+ * What a VM can do.  The number of a capability means something else on some kernels,
+ * so what counts is what a file of one page does; a number can only say "no".
+ */
+#include <errno.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "kvm_abi.h"
+
+#define NR_POLICIES	3
+#define ALL_POLICIES	((1u << NR_POLICIES) - 1)
+
+/* Bring the page to the other state, in whatever way works. */
+static bool bring(int fd, size_t page_size, bool to_private)
+{
+	uint64_t where;
+	int policy;
+
+	for (policy = NR_POLICIES - 1; policy >= 0; policy--) {
+		if (!set_attributes_in_place(fd, 0, page_size, to_private, policy, &where))
+			return true;
+	}
+
+	return false;
+}
+
+/* The policies that the page takes, from the other state so that there is something to do. */
+static uint32_t try_policies(int fd, size_t page_size, bool to_private)
+{
+	uint32_t policies = 0;
+	uint64_t where;
+	int policy;
+
+	for (policy = 0; policy < NR_POLICIES; policy++) {
+		if (bring(fd, page_size, !to_private) &&
+		    !set_attributes_in_place(fd, 0, page_size, to_private, policy, &where))
+			policies |= GMEM_POLICY_BIT(policy);
+	}
+
+	return policies;
+}
+
+/* -errno if it cannot be told. */
+static int probe_in_place(int vm_fd, size_t page_size, struct gmem_probe *probe)
+{
+	int fd = create_guest_memfd(vm_fd, page_size,
+				    GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+	uint64_t where;
+	int r;
+
+	if (fd == -ENOTTY || fd == -EINVAL || fd == -EOPNOTSUPP)
+		return 0;
+	if (fd < 0)
+		return fd;
+
+	/* A kernel without policies has no flags. */
+	r = set_attributes_in_place(fd, 0, page_size, true, GMEM_NONE, &where);
+	if (r != -ENOTTY && bring(fd, page_size, true) && bring(fd, page_size, false)) {
+		probe->mechanisms |= 1u << GMEM_IN_PLACE_PLAIN;
+		if (r != -EINVAL) {
+			probe->mechanisms |= 1u << GMEM_IN_PLACE;
+			probe->to_shared = try_policies(fd, page_size, false);
+			probe->to_private = try_policies(fd, page_size, true);
+		}
+	}
+
+	close(fd);
+	return 0;
+}
+
+static int probe_two_backings(int vm_fd, size_t page_size, struct gmem_probe *probe)
+{
+	int fd;
+
+	if (ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MEMORY_ATTRIBUTES) < 0)
+		return -errno;
+	if (!(ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MEMORY_ATTRIBUTES) &
+	      KVM_MEMORY_ATTRIBUTE_PRIVATE))
+		return 0;
+
+	fd = create_guest_memfd(vm_fd, page_size, 0);
+	if (fd == -ENOTTY || fd == -EINVAL || fd == -EOPNOTSUPP)
+		return 0;
+	if (fd < 0)
+		return fd;
+	close(fd);
+
+	/* A range without a size is refused by who knows the call, and changes nothing. */
+	if (set_attributes_of_vm(vm_fd, 0, 0, false) == -EINVAL)
+		probe->mechanisms |= 1u << GMEM_TWO_BACKINGS;
+
+	return 0;
+}
+
+API int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
+		   struct gmem_probe *out)
+{
+	struct gmem_probe probe = {};
+	size_t page_size = sysconf(_SC_PAGESIZE);
+	uint64_t where;
+	int r;
+
+	if (out->struct_size < sizeof(out->struct_size))
+		return -EINVAL;
+	/* /dev/kvm answers the same questions, for no VM. */
+	if (ioctl(vm_fd, KVM_GET_API_VERSION, 0) >= 0)
+		return -ENOTTY;
+
+	r = probe_two_backings(vm_fd, page_size, &probe);
+	if (!r)
+		r = probe_in_place(vm_fd, page_size, &probe);
+	if (r)
+		return r;
+
+	probe.mechanism = use;
+	if (use == GMEM_MECHANISM_NONE && probe.mechanisms)
+		probe.mechanism = 31 - __builtin_clz(probe.mechanisms);
+	if (use != GMEM_MECHANISM_NONE && !(probe.mechanisms & (1u << use)))
+		return -EOPNOTSUPP;
+
+	switch (probe.mechanism) {
+	case GMEM_IN_PLACE:
+		/* Also only known by who knows the policies. */
+		probe.is_atomic = set_attributes_in_place(vm_fd, 0, 0, false, 0, &where) == -EINVAL;
+		break;
+	case GMEM_IN_PLACE_PLAIN:
+		/*
+		 * What it does to contents is the VM type's secret.  The library can only
+		 * add zeros for the host.
+		 */
+		probe.to_shared = GMEM_POLICY_BIT(GMEM_ZERO) | GMEM_POLICY_BIT(GMEM_NONE);
+		probe.to_private = GMEM_POLICY_BIT(GMEM_NONE);
+		if (vm_type == KVM_X86_SW_PROTECTED_VM) {
+			probe.to_shared |= GMEM_POLICY_BIT(GMEM_PRESERVE);
+			probe.to_private |= GMEM_POLICY_BIT(GMEM_PRESERVE);
+		}
+		break;
+	case GMEM_TWO_BACKINGS:
+		probe.to_shared = GMEM_POLICY_BIT(GMEM_ZERO) | GMEM_POLICY_BIT(GMEM_NONE);
+		probe.to_private = GMEM_POLICY_BIT(GMEM_NONE);
+		probe.is_atomic = true;
+		break;
+	default:
+		break;
+	}
+	if (probe.mechanism != GMEM_MECHANISM_NONE)
+		probe.attributes = GMEM_PRIVATE;
+
+	give_struct(out, &probe, sizeof(probe));
+	return 0;
+}
