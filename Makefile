@@ -18,8 +18,8 @@ CFLAGS ?= -O2 -g
 C := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -MMD -MP
 
 PACKAGES := gcc make libc6-dev bc bison flex cpio rsync xz-utils patch perl libelf-dev libssl-dev uuid-dev \
-	qemu-system-x86 busybox-static ccache
-TEST_PACKAGES := sparse shellcheck cppcheck libcmocka-dev
+	qemu-system-x86 busybox-static ccache libpng-dev zlib1g-dev
+TEST_PACKAGES := g++ sparse shellcheck cppcheck libcmocka-dev
 
 .PHONY: help
 help: ## what can be made
@@ -87,12 +87,12 @@ cli: $(O)/cli/gmem ## build the gmem command, static
 
 CLI := $(patsubst cli/%.c,$(O)/cli/%.o,$(wildcard cli/*.c))
 
-$(O)/cli/gmem: $(CLI)
-	$(CC) $(LDFLAGS) -static -o $@ $^
+$(O)/cli/gmem: $(CLI) $(O)/lib/libgmem.a
+	$(CC) $(LDFLAGS) -static -o $@ $^ -lpng -lz -lm
 
 $(O)/cli/%.o: cli/%.c
 	@mkdir -p $(@D)
-	$(CC) $(C) $(CFLAGS) -isystem $(O)/headers/include -c -o $@ $<
+	$(CC) $(C) $(CPPFLAGS) $(CFLAGS) -Ilib $(UAPI) -c -o $@ $<
 
 include lib/build.mk
 

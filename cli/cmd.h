@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /* What the verbs of gmem share: the table of verbs and a VM that is just big enough. */
-#ifndef GMEM_CLI_H
-#define GMEM_CLI_H
+#ifndef GMEM_CMD_H
+#define GMEM_CMD_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <linux/kvm_gmem.h>
+#include <stdio.h>
+
+#include "gmem.h"
 
 #define PAGE 4096ul
 
@@ -19,30 +21,40 @@ enum exit_code {
 
 int cmd_probe(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
+int cmd_check(int argc, char **argv);
+int cmd_map(int argc, char **argv);
 
 /* Print "gmem: ..." on standard error, with what errno says, and exit. */
 void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
+/* The same for a command line that makes no sense. */
+void die_usage(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+
 /*
- * A VM with one vCPU in real mode.  Its code lies in ordinary memory; VM_DATA is
- * where a guest_memfd is bound.  Everything below exits on failure.
+ * A VM with one vCPU in real mode.  Its code lies in ordinary memory; VM_DATA is where
+ * it looks for pages, which are numbered from there.  Everything below exits on
+ * failure.
  */
 #define VM_DATA		0x10000ul
 #define VM_DATA_PAGES	16		/* what the guest can address: 64 KiB */
+#define VM_DATA_SLOT	1
 
 struct vm {
 	int kvm;
 	int fd;
 	int vcpu;
 	struct kvm_run *run;
+	struct gmem_vm *gmem;
 };
 
-void vm_create(struct vm *vm, unsigned long type);
+/* False if the VM has not got @mechanism, or none if that is GMEM_MECHANISM_NONE. */
+bool vm_create(struct vm *vm, unsigned long type, enum gmem_mechanism mechanism);
+/* After the memories. */
 void vm_destroy(struct vm *vm);
-int vm_capability(int fd, unsigned long capability);
-int vm_guest_memfd(struct vm *vm, uint64_t size, uint64_t flags);
-void vm_bind(struct vm *vm, unsigned int slot, uint64_t gpa, uint64_t size,
-	     void *hva, int fd);
+
+/* A memory, bound at @gpa as @slot if @gpa is not GMEM_NO_GPA, and mapped at *@hva. */
+struct gmem *vm_memory(struct vm *vm, uint64_t size, uint64_t attributes, uint32_t slot,
+		       uint64_t gpa, uint8_t **hva);
 
 #define MIXED 0x100
 /* The byte that a whole page holds, or MIXED. */
@@ -50,13 +62,26 @@ int host_read(const void *page);
 int guest_read(struct vm *vm, unsigned int page);
 void guest_write(struct vm *vm, unsigned int page, uint8_t byte);
 
-/*
- * Convert [offset, offset + size) of the file @fd, bytes.  0 or -errno; after
- * -EAGAIN, -ENOMEM, -EOPNOTSUPP and -EHWPOISON @where is the page that refused.
- */
-int convert(int fd, uint64_t offset, uint64_t size, bool to_private,
-	    uint64_t policy, uint64_t *where);
+#define SIGBUS_READ (-1)
+/* The same as host_read(), or SIGBUS_READ. */
+int try_host_read(const void *page);
 
-const char *policy_name(uint64_t policy);
+/*
+ * Let the guest ask with KVM_HC_MAP_GPA_RANGE; what it got for an answer.  The exit goes
+ * through gmem_handle_exit() with @opts.
+ */
+int64_t guest_map_gpa_range(struct vm *vm, uint64_t gpa, uint64_t nr_pages, bool to_private,
+			    const struct gmem_convert_opts *opts);
+
+/* gmem_convert() with one policy for both directions. */
+int convert(struct gmem *gmem, uint64_t offset, uint64_t size, uint64_t attributes,
+	    enum gmem_policy policy, struct gmem_result *result);
+
+/* Hold the page at @hva in a pipe, until both ends are closed. */
+void pin_in_pipe(void *hva, int pipefd[2]);
+void unpin_pipe(int pipefd[2]);
+
+/* "ZERO,NONE" for the bits of GMEM_POLICY_BIT(), "-" for none; in a static buffer. */
+const char *policy_list(uint32_t policies);
 
 #endif

@@ -7,27 +7,16 @@
 #include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdio.h>
+#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/uio.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "gmem.h"
+#include "cmd.h"
 
-#define ZERO		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_ZERO
-#define PRESERVE	KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_PRESERVE
-#define NONE		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE
 #define NONE_BYTE	0xab
 
 #define PAGES		8
-#define DATA_SLOT	1
-#define SIGBUS_READ	-1
 
 static int nr_wrong;
 
@@ -68,77 +57,75 @@ static void tell_call(const char *what, int seen, int promised)
 	nr_wrong += wrong;
 }
 
-static sigjmp_buf on_sigbus;
-
-static void handle_sigbus(int sig)
+static int promised(enum gmem_policy policy, int before)
 {
-	(void)sig;
-	siglongjmp(on_sigbus, 1);
+	return policy == GMEM_ZERO ? 0 : policy == GMEM_NONE ? NONE_BYTE : before;
 }
 
-static int try_host_read(const void *page)
-{
-	struct sigaction old, new = { .sa_handler = handle_sigbus };
-	volatile int seen = SIGBUS_READ;
-
-	sigaction(SIGBUS, &new, &old);
-	if (!sigsetjmp(on_sigbus, 1))
-		seen = host_read(page);
-	sigaction(SIGBUS, &old, NULL);
-
-	return seen;
-}
-
-static int promised(uint64_t policy, int before)
-{
-	return policy == ZERO ? 0 : policy == NONE ? NONE_BYTE : before;
-}
-
-static void policy_story(struct vm *vm, int fd, uint8_t *mem, uint64_t policy)
+static void policy_story(struct vm *vm, struct gmem *gmem, uint8_t *mem, enum gmem_policy policy)
 {
 	char line[80];
 
-	printf("\nPolicy %s, page 1\n", policy_name(policy));
+	printf("\nPolicy %s, page 1\n", gmem_policy_name(policy));
 	memset(mem + PAGE, 'H', PAGE);
 	tell("host writes 'H', guest reads", guest_read(vm, 1), 'H');
 
-	snprintf(line, sizeof(line), "convert to private, %s", policy_name(policy));
-	tell_call(line, convert(fd, PAGE, PAGE, true, policy, NULL), 0);
+	snprintf(line, sizeof(line), "convert to private, %s", gmem_policy_name(policy));
+	tell_call(line, convert(gmem, PAGE, PAGE, GMEM_PRIVATE, policy, NULL), 0);
 	tell("host reads", try_host_read(mem + PAGE), SIGBUS_READ);
 	tell("guest reads", guest_read(vm, 1), promised(policy, 'H'));
 
 	guest_write(vm, 1, 'G');
 	tell("guest writes 'G', guest reads", guest_read(vm, 1), 'G');
-	snprintf(line, sizeof(line), "convert to shared, %s", policy_name(policy));
-	tell_call(line, convert(fd, PAGE, PAGE, false, policy, NULL), 0);
+	snprintf(line, sizeof(line), "convert to shared, %s", gmem_policy_name(policy));
+	tell_call(line, convert(gmem, PAGE, PAGE, GMEM_SHARED, policy, NULL), 0);
 	tell("host reads", try_host_read(mem + PAGE), promised(policy, 'G'));
 	memset(mem + PAGE, 'L', PAGE);
 	tell("host writes 'L', guest reads it live", guest_read(vm, 1), 'L');
 }
 
-static void pin_story(int fd, uint8_t *mem)
+static void guest_story(struct vm *vm, struct gmem *gmem, uint8_t *mem)
 {
-	struct iovec iov = { .iov_base = mem + 5 * PAGE, .iov_len = PAGE };
-	uint64_t where = ~0ull;
+	const uint64_t gpa = VM_DATA + 2 * PAGE;
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
+	struct gmem_range range;
+
+	opts.to_shared = GMEM_PRESERVE;
+	opts.to_private = GMEM_PRESERVE;
+	printf("\nThe guest asks: KVM_HC_MAP_GPA_RANGE, pages 2 and 3\n");
+	memset(mem + 3 * PAGE, 'H', PAGE);
+	tell_call("guest: make them private", guest_map_gpa_range(vm, gpa, 2, true, &opts), 0);
+	tell("host reads page 3", try_host_read(mem + 3 * PAGE), SIGBUS_READ);
+	gmem_lookup(gmem, 2 * PAGE, &range);
+	tell("libgmem knows how many are private", '0' + range.size / PAGE, '2');
+	guest_write(vm, 3, 'G');
+	tell_call("guest: make them shared", guest_map_gpa_range(vm, gpa, 2, false, &opts), 0);
+	tell("host reads page 3", try_host_read(mem + 3 * PAGE), 'G');
+}
+
+static void pin_story(struct gmem *gmem, uint8_t *mem)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+	const uint64_t all = PAGES * PAGE;
 	int pipefd[2];
 	char line[80];
 
 	printf("\nA page that somebody holds\n");
-	mem[5 * PAGE] = 'P';
-	if (pipe(pipefd) || vmsplice(pipefd[1], &iov, 1, 0) != (ssize_t)PAGE)
-		die("vmsplice");
+	memset(mem, 'A', PAGE);
+	pin_in_pipe(mem + 5 * PAGE, pipefd);
 	printf("  page 5 lies in a pipe (vmsplice)\n");
-	tell_call("convert pages 0 to 7 to private", convert(fd, 0, PAGES * PAGE, true, ZERO, &where),
-		  -EAGAIN);
+	tell_call("convert pages 0 to 7 to private",
+		  convert(gmem, 0, all, GMEM_PRIVATE, GMEM_ZERO, &result), -EAGAIN);
 	snprintf(line, sizeof(line), "the kernel says: the page at offset %#llx",
-		 (unsigned long long)where);
-	tell(line, where == 5 * PAGE ? '5' : '?', '5');
-	tell("nothing has changed, host reads page 0", try_host_read(mem), 0);
-	close(pipefd[0]);
-	close(pipefd[1]);
-	tell_call("the pipe is closed, convert again", convert(fd, 0, PAGES * PAGE, true, ZERO, NULL), 0);
+		 (unsigned long long)result.where);
+	tell(line, result.where == 5 * PAGE ? '5' : '?', '5');
+	tell("nothing has changed, host reads page 0", try_host_read(mem), 'A');
+	unpin_pipe(pipefd);
+	tell_call("the pipe is closed, convert again",
+		  convert(gmem, 0, all, GMEM_PRIVATE, GMEM_ZERO, NULL), 0);
 	tell("host reads page 5", try_host_read(mem + 5 * PAGE), SIGBUS_READ);
-	tell_call("convert everything back to shared", convert(fd, 0, PAGES * PAGE, false, ZERO, NULL), 0);
+	tell_call("convert everything back to shared",
+		  convert(gmem, 0, all, GMEM_SHARED, GMEM_ZERO, NULL), 0);
 }
 
 static double now(void)
@@ -173,140 +160,103 @@ static double median(double *samples)
 	return samples[COST_ROUNDS / 2];
 }
 
-/* To shared, host touches all, to private: what a bounce buffer costs. */
-static double cost_in_place(struct vm *vm)
+/*
+ * To shared, host touches all, to private: what a bounce buffer costs.  With two
+ * backings the private pages have to be found anew, which a guest's touch would do.
+ */
+static double cost(struct vm *vm, enum gmem_policy policy)
 {
+	bool in_place = gmem_vm_probe(vm->gmem)->mechanism == GMEM_IN_PLACE;
 	double samples[COST_ROUNDS], began;
+	struct gmem *gmem;
 	uint8_t *mem;
 	size_t i;
-	int round, fd;
+	int round;
 
-	fd = vm_guest_memfd(vm, COST_SIZE, GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
-	mem = mmap(NULL, COST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (fd < 0 || mem == MAP_FAILED)
-		die("guest_memfd of 2 MiB");
-	vm_bind(vm, DATA_SLOT + 1, 1ul << 32, COST_SIZE, mem, fd);
+	gmem = vm_memory(vm, COST_SIZE, GMEM_SHARED, VM_DATA_SLOT, 1ul << 32, &mem);
 	memset(mem, 1, COST_SIZE);
 
+	if (convert(gmem, 0, COST_SIZE, GMEM_PRIVATE, policy, NULL))
+		die("conversion of 2 MiB to private");
 	for (round = 0; round < COST_ROUNDS; round++) {
-		if (convert(fd, 0, COST_SIZE, true, PRESERVE, NULL))
-			die("conversion of 2 MiB to private");
+		if (!in_place && fallocate(gmem_private_fd(gmem), FALLOC_FL_KEEP_SIZE, 0, COST_SIZE))
+			die("fallocate");
 		began = now();
-		if (convert(fd, 0, COST_SIZE, false, PRESERVE, NULL))
+		if (convert(gmem, 0, COST_SIZE, GMEM_SHARED, policy, NULL))
 			die("conversion of 2 MiB to shared");
 		for (i = 0; i < COST_SIZE; i += PAGE)
 			mem[i]++;
-		if (convert(fd, 0, COST_SIZE, true, PRESERVE, NULL))
+		if (convert(gmem, 0, COST_SIZE, GMEM_PRIVATE, policy, NULL))
 			die("conversion of 2 MiB to private");
-		samples[round] = now() - began;
-	}
-
-	munmap(mem, COST_SIZE);
-	close(fd);
-	return median(samples);
-}
-
-static void set_attribute(struct vm *vm, uint64_t gpa, bool to_private)
-{
-	struct kvm_memory_attributes attrs = {
-		.address = gpa,
-		.size = COST_SIZE,
-		.attributes = to_private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0,
-	};
-
-	if (ioctl(vm->fd, KVM_SET_MEMORY_ATTRIBUTES, &attrs))
-		die("KVM_SET_MEMORY_ATTRIBUTES");
-}
-
-static void punch(int fd)
-{
-	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, COST_SIZE))
-		die("fallocate");
-}
-
-/* The same with two backings, and with the copy that keeps the contents. */
-static double cost_two_backings(struct vm *vm)
-{
-	double samples[COST_ROUNDS], began;
-	uint64_t gpa = 2ul << 32;
-	int round, fd, shared;
-	uint8_t *mem;
-	size_t i;
-
-	fd = vm_guest_memfd(vm, COST_SIZE, 0);
-	shared = memfd_create("shared", MFD_CLOEXEC);
-	if (fd < 0 || shared < 0 || ftruncate(shared, COST_SIZE))
-		die("two backings");
-	mem = mmap(NULL, COST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, shared, 0);
-	if (mem == MAP_FAILED)
-		die("mmap of the shared half");
-	vm_bind(vm, DATA_SLOT + 2, gpa, COST_SIZE, mem, fd);
-
-	for (round = 0; round < COST_ROUNDS; round++) {
-		set_attribute(vm, gpa, true);
-		punch(shared);
-		if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, COST_SIZE))
-			die("fallocate");
-		began = now();
-		set_attribute(vm, gpa, false);
-		punch(fd);
-		for (i = 0; i < COST_SIZE; i += PAGE)
-			mem[i]++;
-		set_attribute(vm, gpa, true);
-		punch(shared);
-		if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, COST_SIZE))
+		if (!in_place && fallocate(gmem_private_fd(gmem), FALLOC_FL_KEEP_SIZE, 0, COST_SIZE))
 			die("fallocate");
 		samples[round] = now() - began;
 	}
 
-	munmap(mem, COST_SIZE);
-	close(shared);
-	close(fd);
+	gmem_destroy(gmem);
 	return median(samples);
+}
+
+static void cost_story(struct vm *vm)
+{
+	double in_place, two_backings;
+	struct vm old;
+
+	printf("\nWhat 2 MiB cost, to shared, host touches all, back to private%s\n",
+	       is_tcg() ? " (TCG: an emulator, only the ratio means something)" : "");
+	in_place = cost(vm, GMEM_PRESERVE);
+	printf("  in place, contents kept %40.0f us\n", in_place);
+	if (!vm_create(&old, 1, GMEM_TWO_BACKINGS))
+		return;
+	two_backings = cost(&old, GMEM_NONE);
+	printf("  two backings, contents lost %36.0f us\n", two_backings);
+	printf("  ratio %58.1f\n", two_backings / in_place);
+	vm_destroy(&old);
 }
 
 int cmd_demo(int argc, char **argv)
 {
-	double in_place, two_backings;
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	struct gmem *gmem;
 	struct vm vm;
-	uint64_t policy;
 	uint8_t *mem;
-	int fd;
+	int policy, c;
 
-	(void)argc;
-	(void)argv;
-	vm_create(&vm, KVM_X86_SW_PROTECTED_VM);
-	fd = vm_guest_memfd(&vm, PAGES * PAGE,
-			    GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
-	if (fd < 0 || convert(fd, 0, PAGE, false, PRESERVE, NULL)) {
+	while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
+		if (c != 'h')
+			return EXIT_USAGE;
+		puts("usage: gmem demo");
+		return EXIT_OK;
+	}
+	if (optind < argc)
+		die_usage("demo takes no argument '%s'", argv[optind]);
+
+	if (!vm_create(&vm, 1, GMEM_IN_PLACE)) {
 		fputs("gmem: this kernel does not convert guest_memfd memory in place; "
 		      "'gmem probe' says what it does\n", stderr);
 		return EXIT_UNSUPPORTED;
 	}
-	mem = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (mem == MAP_FAILED)
-		die("mmap of the guest_memfd");
-	vm_bind(&vm, DATA_SLOT, VM_DATA, PAGES * PAGE, mem, fd);
+	gmem = vm_memory(&vm, PAGES * PAGE, GMEM_SHARED, VM_DATA_SLOT, VM_DATA, &mem);
 	printf("A guest with one vCPU, a guest_memfd of %d pages: mapped by the host and\n"
 	       "bound to the guest at %#lx, all of it shared\n", PAGES, VM_DATA);
 
-	for (policy = ZERO; policy <= NONE; policy++)
-		policy_story(&vm, fd, mem, policy);
+	for (policy = GMEM_ZERO; policy <= GMEM_NONE; policy++)
+		policy_story(&vm, gmem, mem, policy);
 
-	printf("\nA policy and a state that do not exist\n");
-	tell_call("convert with policy 3", convert(fd, 0, PAGE, true, 3, NULL), -EINVAL);
+	printf("\nWhat cannot be\n");
+	tell_call("convert with policy 3", convert(gmem, 0, PAGE, GMEM_PRIVATE, 3, NULL), -EINVAL);
 	tell_call("convert what is behind the end",
-		  convert(fd, PAGES * PAGE, PAGE, true, ZERO, NULL), -EINVAL);
+		  convert(gmem, PAGES * PAGE, PAGE, GMEM_PRIVATE, GMEM_ZERO, NULL), -EINVAL);
+	tell_call("convert where the guest has nothing",
+		  gmem_convert_gpa(vm.gmem, 1ul << 40, PAGE, GMEM_PRIVATE, NULL, NULL), -ENXIO);
 
-	pin_story(fd, mem);
-
-	in_place = cost_in_place(&vm);
-	two_backings = cost_two_backings(&vm);
-	printf("\nWhat 2 MiB cost, to shared, host touches all, back to private%s\n",
-	       is_tcg() ? " (TCG: an emulator, only the ratio means something)" : "");
-	printf("  in place, contents kept %40.0f us\n", in_place);
-	printf("  two backings, contents lost %36.0f us\n", two_backings);
-	printf("  ratio %58.1f\n", two_backings / in_place);
+	guest_story(&vm, gmem, mem);
+	pin_story(gmem, mem);
+	gmem_destroy(gmem);
+	cost_story(&vm);
 
 	printf("\n%s\n", nr_wrong ? "Something was not as promised." : "Everything read as promised.");
 	vm_destroy(&vm);

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * gmem probe: what this kernel offers, by type of VM.  A number that the kernel
- * returns for a capability may mean something else there, so every answer in
- * the table is what a scratch file did.
+ * gmem probe: what this kernel offers, by type of VM, and what libgmem would use.
+ * All that is said was tried.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <getopt.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <linux/kvm.h>
 
-#include "gmem.h"
+#include "cmd.h"
 
-#ifndef KVM_CAP_GUEST_MEMFD_FLAGS
-#define KVM_CAP_GUEST_MEMFD_FLAGS 244
+#ifndef KVM_CAP_VM_TYPES
+#define KVM_CAP_VM_TYPES 235
 #endif
 
 static const char *const type_names[] = {
@@ -23,90 +23,135 @@ static const char *const type_names[] = {
 
 #define NR_TYPES (sizeof(type_names) / sizeof(type_names[0]))
 
-/* Which policies a one-page file of the VM takes, in one direction. */
-static void policies(int fd, bool to_private, char *names, size_t size)
+struct row {
+	unsigned long type;
+	/* Creating the VM, or probing it; 0 if that worked. */
+	int error;
+	struct gmem_probe probe;
+};
+
+static void probe_type(int kvm, struct row *row)
 {
-	uint64_t policy;
-	int r;
+	int vm = ioctl(kvm, KVM_CREATE_VM, row->type);
 
-	names[0] = 0;
-	for (policy = 0; policy <= KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE; policy++) {
-		/* From the other state, so that there is something to convert. */
-		convert(fd, 0, PAGE, !to_private,
-			KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE, NULL);
-		r = convert(fd, 0, PAGE, to_private, policy, NULL);
-		if (r)
-			continue;
-		if (names[0])
-			strncat(names, ",", size - strlen(names) - 1);
-		strncat(names, policy_name(policy), size - strlen(names) - 1);
-	}
-	if (!names[0])
-		strncat(names, "-", size - 1);
-}
-
-static void probe_type(int kvm, unsigned long type, bool *found)
-{
-	char to_shared[64] = "-", to_private[64] = "-";
-	const char *mechanism = "none", *attributes = "-";
-	struct vm vm = { .kvm = kvm };
-	int fd, r;
-
-	vm.fd = ioctl(kvm, KVM_CREATE_VM, type);
-	if (vm.fd < 0) {
-		printf("%-14s cannot be created: %s\n", type_names[type], strerror(errno));
+	if (vm < 0) {
+		row->error = errno;
 		return;
 	}
 
-	if (vm_capability(vm.fd, KVM_CAP_MEMORY_ATTRIBUTES) & KVM_MEMORY_ATTRIBUTE_PRIVATE) {
-		mechanism = "two backings";
-		attributes = "private";
-	}
+	row->probe = GMEM_INIT(struct gmem_probe);
+	row->error = -gmem_probe(vm, row->type, GMEM_MECHANISM_NONE, &row->probe);
+	close(vm);
+}
 
-	fd = vm_guest_memfd(&vm, PAGE, GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
-	if (fd >= 0) {
-		r = convert(fd, 0, PAGE, true,
-			    KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE, NULL);
-		if (!r) {
-			*found = true;
-			mechanism = "in place";
-			policies(fd, false, to_shared, sizeof(to_shared));
-			policies(fd, true, to_private, sizeof(to_private));
-		} else if (r != -ENOTTY) {
-			/* Something answers that knows no policies. */
-			mechanism = convert(fd, 0, PAGE, true, 0, NULL) ?
-				    mechanism : "in place, no policies";
+static void print_table(const struct row *rows, size_t nr)
+{
+	const struct row *row;
+
+	printf("%-14s %-16s %-11s %-20s %s\n", "VM TYPE", "MECHANISM", "ATTRIBUTES",
+	       "POLICIES TO SHARED", "POLICIES TO PRIVATE");
+	for (row = rows; row < rows + nr; row++) {
+		if (row->error) {
+			printf("%-14s cannot be created: %s\n", type_names[row->type],
+			       strerror(row->error));
+			continue;
 		}
-		close(fd);
+		printf("%-14s %-16s %-11s ", type_names[row->type],
+		       gmem_mechanism_name(row->probe.mechanism),
+		       row->probe.attributes & GMEM_PRIVATE ? "private" : "-");
+		printf("%-20s ", policy_list(row->probe.to_shared));
+		printf("%s\n", policy_list(row->probe.to_private));
 	}
+}
 
-	printf("%-14s %-22s %-11s %-20s %s\n", type_names[type], mechanism,
-	       attributes, to_shared, to_private);
-	close(vm.fd);
+static void print_policies(const char *name, uint32_t policies)
+{
+	const char *comma = "";
+	int policy;
+
+	printf(", \"%s\": [", name);
+	for (policy = GMEM_ZERO; policy <= GMEM_NONE; policy++) {
+		if (!(policies & GMEM_POLICY_BIT(policy)))
+			continue;
+		printf("%s\"%s\"", comma, gmem_policy_name(policy));
+		comma = ", ";
+	}
+	putchar(']');
+}
+
+static void print_json(const struct row *rows, size_t nr)
+{
+	const struct row *row;
+
+	printf("[\n");
+	for (row = rows; row < rows + nr; row++) {
+		printf("  { \"vm_type\": \"%s\"", type_names[row->type]);
+		if (row->error) {
+			printf(", \"error\": \"%s\"", strerror(row->error));
+		} else {
+			printf(", \"mechanism\": \"%s\"", gmem_mechanism_name(row->probe.mechanism));
+			printf(", \"attributes\": [%s]",
+			       row->probe.attributes & GMEM_PRIVATE ? "\"private\"" : "");
+			print_policies("to_shared", row->probe.to_shared);
+			print_policies("to_private", row->probe.to_private);
+			printf(", \"atomic\": %s", row->probe.is_atomic ? "true" : "false");
+		}
+		printf(" }%s\n", row + 1 < rows + nr ? "," : "");
+	}
+	printf("]\n");
 }
 
 int cmd_probe(int argc, char **argv)
 {
-	bool found = false;
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	struct row rows[NR_TYPES] = {};
+	bool found = false, json = false;
 	unsigned long type;
-	int kvm, types;
+	size_t nr = 0, i;
+	int kvm, types, c;
 
-	(void)argc;
-	(void)argv;
+	while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
+		switch (c) {
+		case 'j':
+			json = true;
+			break;
+		case 'h':
+			puts("usage: gmem probe [--json]");
+			return EXIT_OK;
+		default:
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc)
+		die_usage("probe takes no argument '%s'", argv[optind]);
+
 	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (kvm < 0)
 		die("cannot open /dev/kvm (is KVM there, and are you in the group 'kvm'?)");
 
-	printf("%-14s %-22s %-11s %-20s %s\n", "VM TYPE", "MECHANISM", "ATTRIBUTES",
-	       "POLICIES TO SHARED", "POLICIES TO PRIVATE");
-	types = vm_capability(kvm, KVM_CAP_VM_TYPES) | 1;
+	types = ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_VM_TYPES);
+	if (types < 0)
+		types = 0;
 	for (type = 0; type < NR_TYPES; type++) {
-		if (types & (1 << type))
-			probe_type(kvm, type, &found);
+		if (!((types | 1) & (1 << type)))
+			continue;
+		rows[nr].type = type;
+		probe_type(kvm, &rows[nr++]);
 	}
 	close(kvm);
 
-	if (!found)
+	if (json)
+		print_json(rows, nr);
+	else
+		print_table(rows, nr);
+
+	for (i = 0; i < nr; i++)
+		found |= rows[i].probe.mechanism >= GMEM_IN_PLACE_PLAIN;
+	if (!found && !json)
 		printf("\nNo VM type here converts memory in place.\n");
 
 	return found ? EXIT_OK : EXIT_UNSUPPORTED;

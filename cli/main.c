@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gmem.h"
+#include "cmd.h"
 
 static const struct {
 	const char *name;
@@ -15,6 +15,8 @@ static const struct {
 } verbs[] = {
 	{ "probe", cmd_probe, "what this kernel offers for guest_memfd, by type of VM" },
 	{ "demo", cmd_demo, "convert the memory of a real guest, step by step, and check it" },
+	{ "check", cmd_check, "does this kernel keep its promises? TAP, each by name" },
+	{ "map", cmd_map, "the states of a memory as a picture: terminal, SVG, PNG" },
 };
 
 void die(const char *format, ...)
@@ -31,6 +33,18 @@ void die(const char *format, ...)
 	exit(EXIT_WRONG);
 }
 
+void die_usage(const char *format, ...)
+{
+	va_list args;
+
+	fputs("gmem: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputs("; 'man gmem' says more\n", stderr);
+	exit(EXIT_USAGE);
+}
+
 static int usage(FILE *to)
 {
 	size_t i;
@@ -38,7 +52,7 @@ static int usage(FILE *to)
 	fputs("usage: gmem VERB [OPTION]...\n\n", to);
 	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		fprintf(to, "  %-8s%s\n", verbs[i].name, verbs[i].help);
-	fputs("\nExit status: 0 as promised, 1 something was not, 2 wrong usage, "
+	fputs("\nEach has --help.  Exit status: 0 as promised, 1 something was not, 2 wrong usage, "
 	      "4 not offered by this kernel.\n", to);
 
 	return to == stdout ? EXIT_OK : EXIT_USAGE;
@@ -55,16 +69,9 @@ int main(int argc, char **argv)
 		return usage(stdout);
 
 	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-		if (!strcmp(argv[1], verbs[i].name)) {
-			if (argc > 2) {
-				fprintf(stderr, "gmem: %s takes no argument '%s'\n",
-					argv[1], argv[2]);
-				return EXIT_USAGE;
-			}
+		if (!strcmp(argv[1], verbs[i].name))
 			return verbs[i].run(argc - 1, argv + 1);
-		}
 	}
 
-	fprintf(stderr, "gmem: no verb '%s'; 'gmem --help' lists them\n", argv[1]);
-	return EXIT_USAGE;
+	die_usage("no verb '%s'; 'gmem --help' lists them", argv[1]);
 }

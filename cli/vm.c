@@ -2,13 +2,18 @@
 /* A VM that is just big enough to read and write pages as a guest. */
 #include <errno.h>
 #include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
+#include <linux/kvm.h>
+#include <linux/kvm_para.h>
 
-#include "gmem.h"
+#include "cmd.h"
 
 #define CODE_GPA	0x1000ul
 #define CODE_SLOT	0
@@ -33,30 +38,14 @@ static const uint8_t code_write[] = {
 	0xf4,			/* hlt */
 };
 
-#define CODE_WRITE_AT	0x100
+/* KVM replaces it by the instruction that the CPU has. */
+static const uint8_t code_hypercall[] = {
+	0x0f, 0x01, 0xd9,	/* vmmcall */
+	0xf4,			/* hlt */
+};
 
-int vm_capability(int fd, unsigned long capability)
-{
-	int r = ioctl(fd, KVM_CHECK_EXTENSION, capability);
-
-	return r < 0 ? 0 : r;
-}
-
-void vm_bind(struct vm *vm, unsigned int slot, uint64_t gpa, uint64_t size,
-	     void *hva, int fd)
-{
-	struct kvm_userspace_memory_region2 region = {
-		.slot = slot,
-		.flags = fd < 0 ? 0 : KVM_MEM_GUEST_MEMFD,
-		.guest_phys_addr = gpa,
-		.memory_size = size,
-		.userspace_addr = (uintptr_t)hva,
-		.guest_memfd = fd < 0 ? 0 : (unsigned int)fd,
-	};
-
-	if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION2, &region))
-		die("KVM_SET_USER_MEMORY_REGION2 of slot %u", slot);
-}
+#define CODE_WRITE_AT		0x100
+#define CODE_HYPERCALL_AT	0x200
 
 static void set_segment(struct kvm_segment *segment, uint64_t base)
 {
@@ -66,6 +55,11 @@ static void set_segment(struct kvm_segment *segment, uint64_t base)
 
 static void vcpu_create(struct vm *vm)
 {
+	struct kvm_userspace_memory_region region = {
+		.slot = CODE_SLOT,
+		.guest_phys_addr = CODE_GPA,
+		.memory_size = PAGE,
+	};
 	struct kvm_sregs sregs;
 	uint8_t *code;
 	int size;
@@ -75,7 +69,10 @@ static void vcpu_create(struct vm *vm)
 		die("mmap of the guest's code");
 	memcpy(code, code_read, sizeof(code_read));
 	memcpy(code + CODE_WRITE_AT, code_write, sizeof(code_write));
-	vm_bind(vm, CODE_SLOT, CODE_GPA, PAGE, code, -1);
+	memcpy(code + CODE_HYPERCALL_AT, code_hypercall, sizeof(code_hypercall));
+	region.userspace_addr = (uintptr_t)code;
+	if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region))
+		die("KVM_SET_USER_MEMORY_REGION");
 
 	vm->vcpu = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
 	if (vm->vcpu < 0)
@@ -94,67 +91,125 @@ static void vcpu_create(struct vm *vm)
 		die("KVM_SET_SREGS");
 }
 
-void vm_create(struct vm *vm, unsigned long type)
+bool vm_create(struct vm *vm, unsigned long type, enum gmem_mechanism mechanism)
 {
+	struct gmem_vm_opts opts = GMEM_INIT(struct gmem_vm_opts);
+	int r;
+
 	vm->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (vm->kvm < 0)
 		die("cannot open /dev/kvm (is KVM there, and are you in the group 'kvm'?)");
 	vm->fd = ioctl(vm->kvm, KVM_CREATE_VM, type);
 	if (vm->fd < 0)
 		die("KVM_CREATE_VM of type %lu", type);
+
+	opts.vm_type = type;
+	opts.mechanism = mechanism;
+	r = gmem_vm_init(vm->fd, &opts, &vm->gmem);
+	if (r == -EOPNOTSUPP) {
+		close(vm->fd);
+		close(vm->kvm);
+		return false;
+	}
+	if (r) {
+		errno = -r;
+		die("gmem_vm_init");
+	}
 	vcpu_create(vm);
+	return true;
 }
 
 void vm_destroy(struct vm *vm)
 {
+	gmem_vm_exit(vm->gmem);
 	close(vm->vcpu);
 	close(vm->fd);
 	close(vm->kvm);
 }
 
-int vm_guest_memfd(struct vm *vm, uint64_t size, uint64_t flags)
+struct gmem *vm_memory(struct vm *vm, uint64_t size, uint64_t attributes, uint32_t slot,
+		       uint64_t gpa, uint8_t **hva)
 {
-	struct kvm_create_guest_memfd args = { .size = size, .flags = flags };
-	int fd = ioctl(vm->fd, KVM_CREATE_GUEST_MEMFD, &args);
+	struct gmem_create_opts opts = GMEM_INIT(struct gmem_create_opts);
+	struct gmem *gmem;
+	void *memory;
+	int r;
 
-	/* KVM's own descriptor stays open across exec. */
-	if (fd >= 0)
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
+	opts.attributes = attributes;
+	r = gmem_create(vm->gmem, size, &opts, &gmem);
+	if (!r)
+		r = gmem_map(gmem, &memory);
+	if (!r && gpa != GMEM_NO_GPA)
+		r = gmem_bind(gmem, slot, gpa, 0, size);
+	if (r) {
+		errno = -r;
+		die("a memory of %llu bytes", (unsigned long long)size);
+	}
+	if (hva)
+		*hva = memory;
 
-	return fd < 0 ? -errno : fd;
+	return gmem;
 }
 
-static int run_code(struct vm *vm, unsigned int page, uint64_t ip, uint8_t byte)
+static void run_code(struct vm *vm, struct kvm_regs *regs, const struct gmem_convert_opts *opts)
 {
-	struct kvm_regs regs = {
-		.rip = ip,
-		.rax = byte,
-		.rbx = page * PAGE,
-		.rflags = 2,
-	};
+	int r;
 
-	if (ioctl(vm->vcpu, KVM_SET_REGS, &regs))
+	regs->rflags = 2;
+	if (ioctl(vm->vcpu, KVM_SET_REGS, regs))
 		die("KVM_SET_REGS");
-	if (ioctl(vm->vcpu, KVM_RUN, 0))
+	do {
+		r = ioctl(vm->vcpu, KVM_RUN, 0) ? -errno : 0;
+		/* A hypercall that failed goes on too: the guest has been told. */
+	} while (opts && gmem_handle_exit(vm->gmem, vm->run, r, opts, NULL) != 1 &&
+		 vm->run->exit_reason == KVM_EXIT_HYPERCALL);
+	if (r) {
+		errno = -r;
 		die("KVM_RUN, exit reason %u", vm->run->exit_reason);
+	}
 	if (vm->run->exit_reason != KVM_EXIT_HLT) {
 		errno = EPROTO;
 		die("the guest ended with exit reason %u", vm->run->exit_reason);
 	}
-	if (ioctl(vm->vcpu, KVM_GET_REGS, &regs))
+	if (ioctl(vm->vcpu, KVM_GET_REGS, regs))
 		die("KVM_GET_REGS");
-
-	return regs.rflags & RFLAGS_ZERO ? (int)(regs.rax & 0xff) : MIXED;
 }
 
 int guest_read(struct vm *vm, unsigned int page)
 {
-	return run_code(vm, page, 0, 0);
+	struct kvm_regs regs = { .rbx = page * PAGE };
+
+	run_code(vm, &regs, NULL);
+	return regs.rflags & RFLAGS_ZERO ? (int)(regs.rax & 0xff) : MIXED;
 }
 
 void guest_write(struct vm *vm, unsigned int page, uint8_t byte)
 {
-	run_code(vm, page, CODE_WRITE_AT, byte);
+	struct kvm_regs regs = { .rip = CODE_WRITE_AT, .rax = byte, .rbx = page * PAGE };
+
+	run_code(vm, &regs, NULL);
+}
+
+int64_t guest_map_gpa_range(struct vm *vm, uint64_t gpa, uint64_t nr_pages, bool to_private,
+			    const struct gmem_convert_opts *opts)
+{
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_EXIT_HYPERCALL,
+		.args = { 1 << KVM_HC_MAP_GPA_RANGE },
+	};
+	struct kvm_regs regs = {
+		.rip = CODE_HYPERCALL_AT,
+		.rax = KVM_HC_MAP_GPA_RANGE,
+		.rbx = gpa,
+		.rcx = nr_pages,
+		.rdx = to_private ? KVM_MAP_GPA_RANGE_ENCRYPTED : KVM_MAP_GPA_RANGE_DECRYPTED,
+	};
+
+	if (ioctl(vm->fd, KVM_ENABLE_CAP, &cap))
+		die("KVM_ENABLE_CAP of KVM_CAP_EXIT_HYPERCALL");
+	run_code(vm, &regs, opts);
+	/* A guest in real mode sees 32 bits. */
+	return (int32_t)regs.rax;
 }
 
 int host_read(const void *page)
@@ -170,26 +225,64 @@ int host_read(const void *page)
 	return bytes[0];
 }
 
-int convert(int fd, uint64_t offset, uint64_t size, bool to_private,
-	    uint64_t policy, uint64_t *where)
+static sigjmp_buf on_sigbus;
+
+static void handle_sigbus(int sig)
 {
-	struct kvm_memory_attributes2 attrs = {
-		.offset = offset,
-		.size = size,
-		.attributes = to_private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0,
-		.flags = policy,
-	};
-	int r = ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES2, &attrs) ? -errno : 0;
-
-	if (where)
-		*where = attrs.error_offset;
-
-	return r;
+	(void)sig;
+	siglongjmp(on_sigbus, 1);
 }
 
-const char *policy_name(uint64_t policy)
+int try_host_read(const void *page)
 {
-	static const char *const names[] = { "ZERO", "PRESERVE", "NONE" };
+	struct sigaction old, new = { .sa_handler = handle_sigbus };
+	volatile int seen = SIGBUS_READ;
 
-	return names[policy];
+	sigaction(SIGBUS, &new, &old);
+	if (!sigsetjmp(on_sigbus, 1))
+		seen = host_read(page);
+	sigaction(SIGBUS, &old, NULL);
+
+	return seen;
+}
+
+int convert(struct gmem *gmem, uint64_t offset, uint64_t size, uint64_t attributes,
+	    enum gmem_policy policy, struct gmem_result *result)
+{
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
+
+	opts.to_shared = policy;
+	opts.to_private = policy;
+	return gmem_convert(gmem, offset, size, attributes, &opts, result);
+}
+
+void pin_in_pipe(void *hva, int pipefd[2])
+{
+	struct iovec iov = { .iov_base = hva, .iov_len = PAGE };
+
+	if (pipe(pipefd) || vmsplice(pipefd[1], &iov, 1, 0) != (ssize_t)PAGE)
+		die("vmsplice");
+}
+
+void unpin_pipe(int pipefd[2])
+{
+	close(pipefd[0]);
+	close(pipefd[1]);
+}
+
+const char *policy_list(uint32_t policies)
+{
+	static char names[32];
+	int policy;
+
+	names[0] = 0;
+	for (policy = GMEM_ZERO; policy <= GMEM_NONE; policy++) {
+		if (!(policies & GMEM_POLICY_BIT(policy)))
+			continue;
+		if (names[0])
+			strcat(names, ",");
+		strcat(names, gmem_policy_name(policy));
+	}
+
+	return names[0] ? names : "-";
 }

@@ -1,0 +1,761 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/*
+ * gmem check: does this kernel keep what in-place conversion promises, through libgmem
+ * and a real guest?  TAP; each promise by name, once for each mechanism that is there.
+ * What a mechanism does not promise is skipped, and the reason is said.
+ *
+ * A case runs in a process of its own and ends with a message if something is wrong.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <linux/kvm_gmem.h>
+
+#include "cmd.h"
+
+#define PAGES		16
+#define SIZE		(PAGES * PAGE)
+#define VM_TYPE		1	/* KVM_X86_SW_PROTECTED_VM */
+#define CASE_SECONDS	30
+#define NONE_BYTE	0xab
+
+/* What a case is run on: all shared, bound at VM_DATA, and known to read zeros. */
+static struct vm vm;
+static struct gmem *gmem;
+static uint8_t *mem;
+static const struct gmem_probe *probe;
+
+static void wrong(const char *file, int line, const char *what, long long seen, long long promised)
+{
+	printf("# %s:%d: %s is %lld, promised %lld\n", file, line, what, seen, promised);
+	fflush(stdout);
+	_exit(EXIT_WRONG);
+}
+
+#define EXPECT(seen, promised)							\
+	do {									\
+		long long seen_ = (long long)(seen), promised_ = (long long)(promised);	\
+		if (seen_ != promised_)						\
+			wrong(__FILE__, __LINE__, #seen, seen_, promised_);	\
+	} while (0)
+
+static bool offers(uint64_t attributes, enum gmem_policy policy)
+{
+	return (attributes & GMEM_PRIVATE ? probe->to_private : probe->to_shared) &
+	       GMEM_POLICY_BIT(policy);
+}
+
+static void expect_attributes(uint64_t offset, uint64_t size, uint64_t attributes)
+{
+	struct gmem_range range;
+
+	for (; size; size -= range.size, offset += range.size) {
+		EXPECT(gmem_lookup(gmem, offset, &range), 0);
+		EXPECT(range.attributes, attributes);
+		if (range.size > size)
+			range.size = size;
+	}
+}
+
+/* How many pages of a mapping the page cache has. */
+static unsigned int resident(void)
+{
+	unsigned char pages[PAGES];
+	unsigned int i, nr = 0;
+
+	if (mincore(mem, SIZE, pages))
+		die("mincore");
+	for (i = 0; i < PAGES; i++)
+		nr += pages[i] & 1;
+	return nr;
+}
+
+/* Where a page is in the machine's memory, or 0 without the right to know. */
+static uint64_t page_frame(const uint8_t *page)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	(void)*(const volatile uint8_t *)page;
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), (uintptr_t)page / PAGE * sizeof(entry)) < 0)
+		entry = 0;
+	close(fd);
+	return entry & ((1ull << 55) - 1);
+}
+
+/* ---- The cases ------------------------------------------------------------ */
+
+static void offered_policies_work_and_others_are_refused(void)
+{
+	uint64_t attributes;
+	int policy;
+
+	for (policy = GMEM_ZERO; policy <= GMEM_NONE; policy++) {
+		for (attributes = GMEM_SHARED; attributes <= GMEM_PRIVATE; attributes += GMEM_PRIVATE) {
+			/* From the other state. */
+			EXPECT(convert(gmem, 0, PAGE, attributes ^ GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+			EXPECT(convert(gmem, 0, PAGE, attributes, policy, NULL),
+			       offers(attributes, policy) ? 0 : -EOPNOTSUPP);
+		}
+	}
+	EXPECT(convert(gmem, 0, PAGE, GMEM_PRIVATE, 3, NULL), -EINVAL);
+}
+
+static void descriptors_are_close_on_exec(void)
+{
+	EXPECT(fcntl(gmem_private_fd(gmem), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	EXPECT(fcntl(gmem_shared_fd(gmem), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+}
+
+static void new_memory_reads_zeros(void)
+{
+	struct gmem *private_gmem;
+
+	EXPECT(host_read(mem), 0);
+	EXPECT(guest_read(&vm, 1), 0);
+	gmem_destroy(gmem);
+
+	private_gmem = vm_memory(&vm, SIZE, GMEM_PRIVATE, VM_DATA_SLOT, VM_DATA, &mem);
+	gmem = private_gmem;
+	expect_attributes(0, SIZE, GMEM_PRIVATE);
+	EXPECT(guest_read(&vm, 2), 0);
+}
+
+static void shared_pages_are_seen_live_by_both(void)
+{
+	memset(mem + PAGE, 'h', PAGE);
+	EXPECT(guest_read(&vm, 1), 'h');
+	guest_write(&vm, 1, 'g');
+	EXPECT(host_read(mem + PAGE), 'g');
+}
+
+static void private_pages_belong_to_the_guest(void)
+{
+	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+	guest_write(&vm, 3, 'p');
+	EXPECT(guest_read(&vm, 3), 'p');
+	expect_attributes(0, SIZE, GMEM_PRIVATE);
+}
+
+static void host_touch_of_private_is_sigbus(void)
+{
+	uint8_t *other = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, gmem_shared_fd(gmem), 0);
+	int status;
+	pid_t pid;
+
+	EXPECT(other != MAP_FAILED, true);
+	memset(mem, 'a', SIZE);
+	EXPECT(host_read(other), 'a');
+	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+	EXPECT(try_host_read(mem), SIGBUS_READ);
+	EXPECT(try_host_read(mem + SIZE - PAGE), SIGBUS_READ);
+	EXPECT(try_host_read(other), SIGBUS_READ);
+
+	pid = fork();
+	if (!pid)
+		_exit(try_host_read(other + PAGE) == SIGBUS_READ ? 0 : 1);
+	waitpid(pid, &status, 0);
+	EXPECT(status, 0);
+
+	/* The same mappings, once it is shared again. */
+	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_ZERO, NULL), 0);
+	EXPECT(host_read(other), 0);
+	EXPECT(host_read(mem + SIZE - PAGE), 0);
+}
+
+static void kernel_does_not_read_private_for_the_host(void)
+{
+	int pipefd[2];
+
+	if (pipe(pipefd))
+		die("pipe");
+	EXPECT(convert(gmem, 0, PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+	EXPECT(write(pipefd[1], mem, 16), -1);
+	EXPECT(errno, EFAULT);
+}
+
+static void zero_to_shared_reads_zeros(void)
+{
+	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+	guest_write(&vm, 4, 's');
+	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_ZERO, NULL), 0);
+	EXPECT(host_read(mem + 4 * PAGE), 0);
+	EXPECT(guest_read(&vm, 4), 0);
+	EXPECT(host_read(mem + 5 * PAGE), 0);
+}
+
+static void zero_to_shared_hides_what_the_host_left(void)
+{
+	memset(mem + 4 * PAGE, 'o', PAGE);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_ZERO, NULL), 0);
+	EXPECT(host_read(mem + 4 * PAGE), 0);
+}
+
+static void zero_to_private_reads_zeros(void)
+{
+	memset(mem, 'z', SIZE);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_ZERO, NULL), 0);
+	EXPECT(guest_read(&vm, 0), 0);
+	EXPECT(guest_read(&vm, PAGES - 1), 0);
+}
+
+static void preserve_keeps_bytes_both_ways(void)
+{
+	int page;
+
+	for (page = 0; page < PAGES; page++)
+		memset(mem + page * PAGE, 'A' + page, PAGE);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_PRESERVE, NULL), 0);
+	for (page = PAGES; page-- > 0; )
+		EXPECT(guest_read(&vm, page), 'A' + page);
+	for (page = 0; page < PAGES; page++)
+		guest_write(&vm, page, 'a' + page);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_PRESERVE, NULL), 0);
+	for (page = PAGES; page-- > 0; )
+		EXPECT(host_read(mem + page * PAGE), 'a' + page);
+}
+
+static void none_reads_ab_on_this_vm_type(void)
+{
+	memset(mem, 'n', SIZE);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+	EXPECT(guest_read(&vm, 2), NONE_BYTE);
+	guest_write(&vm, 2, 'm');
+	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_NONE, NULL), 0);
+	EXPECT(host_read(mem + 2 * PAGE), NONE_BYTE);
+}
+
+static void repeated_conversion_keeps_bytes(void)
+{
+	memset(mem, 'r', SIZE);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_ZERO, NULL), 0);
+	EXPECT(host_read(mem + 7 * PAGE), 'r');
+	/* The middle changes, what is around it does not. */
+	EXPECT(convert(gmem, 4 * PAGE, 2 * PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_ZERO, NULL), 0);
+	EXPECT(host_read(mem + 3 * PAGE), 'r');
+	EXPECT(host_read(mem + 4 * PAGE), 0);
+	EXPECT(host_read(mem + 6 * PAGE), 'r');
+}
+
+static void conversion_moves_no_page(void)
+{
+	uint64_t before;
+
+	memset(mem, 'k', SIZE);
+	before = page_frame(mem + PAGE);
+	if (!before)
+		printf("# not root, so page frames cannot be compared\n");
+	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_PRESERVE, NULL), 0);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_PRESERVE, NULL), 0);
+	EXPECT(resident(), PAGES);
+	EXPECT(page_frame(mem + PAGE), before);
+	EXPECT(host_read(mem + PAGE), 'k');
+}
+
+static void conversion_allocates_nothing(void)
+{
+	mem[0] = 1;
+	EXPECT(convert(gmem, PAGE, SIZE - PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+	EXPECT(convert(gmem, PAGE, SIZE - PAGE, GMEM_SHARED, GMEM_ZERO, NULL), 0);
+	EXPECT(resident(), 1);
+}
+
+static void other_half_is_given_back(void)
+{
+	memset(mem, 'd', SIZE);
+	EXPECT(resident(), PAGES);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+	EXPECT(resident(), 0);
+	guest_write(&vm, 1, 'd');
+	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_NONE, NULL), 0);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+	/* A page of the kernel's, and not the one that was written. */
+	EXPECT(guest_read(&vm, 1), 0);
+}
+
+static void pinned_page_is_refused_at_its_offset(void)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+	int pipefd[2];
+
+	memset(mem, 'q', SIZE);
+	pin_in_pipe(mem + 3 * PAGE, pipefd);
+	EXPECT(convert(gmem, 0, 8 * PAGE, GMEM_PRIVATE, GMEM_NONE, &result), -EAGAIN);
+	EXPECT(result.where, 3 * PAGE);
+	EXPECT(result.step, GMEM_STEP_CONVERT);
+	EXPECT(result.left_size, 0);
+	expect_attributes(0, SIZE, GMEM_SHARED);
+	EXPECT(host_read(mem + 2 * PAGE), 'q');
+	EXPECT(guest_read(&vm, 4), 'q');
+
+	EXPECT(convert(gmem, 4 * PAGE, 4 * PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+	unpin_pipe(pipefd);
+	EXPECT(convert(gmem, 0, 8 * PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+}
+
+static int let_go(void *arg, uint64_t where, unsigned int attempts)
+{
+	EXPECT(where, VM_DATA + 3 * PAGE);
+	if (attempts == 2)
+		unpin_pipe(arg);
+	return 0;
+}
+
+static void holder_that_lets_go_is_waited_for(void)
+{
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+	int pipefd[2];
+
+	pin_in_pipe(mem + 3 * PAGE, pipefd);
+	opts.timeout_ms = 20000;
+	opts.busy = let_go;
+	opts.arg = pipefd;
+	EXPECT(gmem_convert_gpa(vm.gmem, VM_DATA, SIZE, GMEM_PRIVATE, &opts, &result), 0);
+	EXPECT(result.attempts, 2);
+}
+
+static void pin_does_not_stop_going_to_shared(void)
+{
+	int pipefd[2];
+
+	EXPECT(convert(gmem, 8 * PAGE, PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+	pin_in_pipe(mem + 3 * PAGE, pipefd);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_ZERO, NULL), 0);
+	unpin_pipe(pipefd);
+}
+
+static void request_spans_slots(void)
+{
+	struct gmem *second;
+	uint8_t *other;
+
+	/* Two slots of the first memory, turned around, and one of another. */
+	gmem_destroy(gmem);
+	gmem = vm_memory(&vm, SIZE, GMEM_SHARED, 0, GMEM_NO_GPA, &mem);
+	second = vm_memory(&vm, SIZE, GMEM_SHARED, VM_DATA_SLOT, VM_DATA + 8 * PAGE, &other);
+	EXPECT(gmem_bind(gmem, 2, VM_DATA, 4 * PAGE, 4 * PAGE), 0);
+	EXPECT(gmem_bind(gmem, 3, VM_DATA + 4 * PAGE, 0, 4 * PAGE), 0);
+	EXPECT(gmem_bind(gmem, 4, VM_DATA + 64 * PAGE, 4 * PAGE, PAGE), -EEXIST);
+
+	EXPECT(gmem_convert_gpa(vm.gmem, VM_DATA + 2 * PAGE, 8 * PAGE, GMEM_PRIVATE, NULL, NULL), 0);
+	expect_attributes(0, 4 * PAGE, GMEM_PRIVATE);
+	expect_attributes(4 * PAGE, 2 * PAGE, GMEM_SHARED);
+	expect_attributes(6 * PAGE, 2 * PAGE, GMEM_PRIVATE);
+	guest_write(&vm, 6, 'x');
+	EXPECT(gmem_convert_gpa(vm.gmem, VM_DATA, 16 * PAGE, GMEM_SHARED, NULL, NULL), 0);
+	expect_attributes(0, SIZE, GMEM_SHARED);
+	EXPECT(host_read(mem + 2 * PAGE), 0);
+	guest_write(&vm, 6, 'y');
+	EXPECT(host_read(mem + 2 * PAGE), 'y');
+	guest_write(&vm, 9, 'z');
+	EXPECT(host_read(other + PAGE), 'z');
+
+	gmem_destroy(second);
+}
+
+static void failure_in_the_second_slot_changes_nothing(void)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+	struct gmem *second;
+	int pipefd[2];
+	uint8_t *other;
+
+	second = vm_memory(&vm, SIZE, GMEM_SHARED, 2, VM_DATA + SIZE, &other);
+	memset(mem, 'f', SIZE);
+	pin_in_pipe(other + PAGE, pipefd);
+	EXPECT(gmem_convert_gpa(vm.gmem, VM_DATA, 2 * SIZE, GMEM_PRIVATE, NULL, &result), -EAGAIN);
+	EXPECT(result.where, VM_DATA + SIZE + PAGE);
+	EXPECT(result.left_size, 0);
+	expect_attributes(0, SIZE, GMEM_SHARED);
+	if (probe->is_atomic || offers(GMEM_SHARED, GMEM_PRESERVE))
+		EXPECT(host_read(mem), 'f');
+	memset(mem, 'F', SIZE);
+	EXPECT(guest_read(&vm, 0), 'F');
+	unpin_pipe(pipefd);
+	gmem_destroy(second);
+}
+
+static void hole_is_refused_where_it_is(void)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+
+	EXPECT(gmem_convert_gpa(vm.gmem, VM_DATA, SIZE + PAGE, GMEM_PRIVATE, NULL, &result), -ENXIO);
+	EXPECT(result.where, VM_DATA + SIZE);
+	EXPECT(result.step, GMEM_STEP_CHECK);
+	expect_attributes(0, SIZE, GMEM_SHARED);
+}
+
+static void device_memory_is_refused_where_it_is(void)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+
+	EXPECT(gmem_exclude(vm.gmem, VM_DATA + SIZE, PAGE), 0);
+	EXPECT(gmem_convert_gpa(vm.gmem, VM_DATA, SIZE + PAGE, GMEM_PRIVATE, NULL, &result), -EPERM);
+	EXPECT(result.where, VM_DATA + SIZE);
+	expect_attributes(0, SIZE, GMEM_SHARED);
+	EXPECT(gmem_unbind(vm.gmem, VM_DATA + SIZE), 0);
+}
+
+static void wrong_requests_are_refused(void)
+{
+	EXPECT(convert(gmem, 1, PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), -EINVAL);
+	EXPECT(convert(gmem, 0, PAGE - 1, GMEM_PRIVATE, GMEM_NONE, NULL), -EINVAL);
+	EXPECT(convert(gmem, 0, 0, GMEM_PRIVATE, GMEM_NONE, NULL), -EINVAL);
+	EXPECT(convert(gmem, 0, SIZE + PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), -EINVAL);
+	EXPECT(convert(gmem, -PAGE, 2 * PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), -EINVAL);
+	EXPECT(convert(gmem, 0, PAGE, 1, GMEM_NONE, NULL), -EINVAL);
+	expect_attributes(0, SIZE, GMEM_SHARED);
+}
+
+/* What the listener was told, as letters: P before private, S after shared. */
+static char told[32];
+
+static int tell_private(struct gmem_listener *listener, const struct gmem_range *range)
+{
+	(void)listener;
+	EXPECT(range->attributes, GMEM_SHARED);
+	EXPECT(range->gpa, VM_DATA + range->offset);
+	/* The host still has it. */
+	EXPECT(try_host_read(mem + range->offset) != SIGBUS_READ, true);
+	strcat(told, "P");
+	return 0;
+}
+
+static int tell_shared(struct gmem_listener *listener, const struct gmem_range *range)
+{
+	(void)listener;
+	(void)range;
+	/* The host has it already, and it reads what the policy says. */
+	EXPECT(try_host_read(mem + range->offset) != SIGBUS_READ, true);
+	strcat(told, "S");
+	return 0;
+}
+
+static void listeners_are_told_in_order(void)
+{
+	struct gmem_listener listener = GMEM_INIT(struct gmem_listener);
+	int pipefd[2];
+
+	listener.before_private = tell_private;
+	listener.after_shared = tell_shared;
+	EXPECT(gmem_add_listener(vm.gmem, &listener), 0);
+
+	/* Two ranges change, around one that is private already. */
+	EXPECT(convert(gmem, 4 * PAGE, PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
+	EXPECT(strcmp(told, "PPP"), 0);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_ZERO, NULL), 0);
+	EXPECT(strcmp(told, "PPPS"), 0);
+	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_ZERO, NULL), 0);
+	EXPECT(strcmp(told, "PPPS"), 0);
+
+	if (probe->mechanism != GMEM_TWO_BACKINGS) {
+		pin_in_pipe(mem, pipefd);
+		EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_NONE, NULL), -EAGAIN);
+		unpin_pipe(pipefd);
+		EXPECT(strcmp(told, "PPPSPS"), 0);
+	}
+	EXPECT(gmem_remove_listener(vm.gmem, &listener), 0);
+}
+
+static void hypercall_converts_what_the_guest_asks(void)
+{
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
+
+	EXPECT(guest_map_gpa_range(&vm, VM_DATA + PAGE, 2, true, &opts), 0);
+	expect_attributes(0, PAGE, GMEM_SHARED);
+	expect_attributes(PAGE, 2 * PAGE, GMEM_PRIVATE);
+	guest_write(&vm, 1, 'c');
+	EXPECT(guest_map_gpa_range(&vm, VM_DATA + PAGE, 2, false, &opts), 0);
+	expect_attributes(0, SIZE, GMEM_SHARED);
+	EXPECT(host_read(mem + PAGE), 0);
+	EXPECT(guest_map_gpa_range(&vm, 0x40000000, 1, true, &opts) < 0, true);
+}
+
+static void only_the_owner_converts(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		EXPECT(convert(gmem, 0, PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), -EIO);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	EXPECT(status, 0);
+	expect_attributes(0, PAGE, GMEM_SHARED);
+}
+
+/* The ioctl itself, which the library would not call like this. */
+static int raw(struct kvm_memory_attributes2 *attrs)
+{
+	return ioctl(gmem_private_fd(gmem), KVM_SET_MEMORY_ATTRIBUTES2, attrs) ? -errno : 0;
+}
+
+static void ioctl_refuses_what_it_does_not_know(void)
+{
+	struct kvm_memory_attributes2 attrs;
+	size_t i;
+
+	for (i = 0; i < sizeof(attrs.reserved) / sizeof(attrs.reserved[0]); i++) {
+		attrs = (struct kvm_memory_attributes2){ .size = PAGE, .attributes = GMEM_PRIVATE };
+		attrs.reserved[i] = 1;
+		EXPECT(raw(&attrs), -EINVAL);
+	}
+	for (i = 3; i < 64; i++) {
+		attrs = (struct kvm_memory_attributes2){
+			.size = PAGE, .attributes = GMEM_PRIVATE, .flags = i == 3 ? 3 : 1ull << (i - 1),
+		};
+		EXPECT(raw(&attrs), attrs.flags < 3 ? 0 : -EINVAL);
+	}
+	for (i = 0; i < 64; i++) {
+		attrs = (struct kvm_memory_attributes2){ .size = PAGE, .attributes = 1ull << i };
+		if (attrs.attributes != GMEM_PRIVATE)
+			EXPECT(raw(&attrs), -EINVAL);
+	}
+	EXPECT(try_host_read(mem), 0);
+}
+
+static void ioctl_writes_error_offset_on_failure_only(void)
+{
+	struct kvm_memory_attributes2 attrs = {
+		.size = SIZE, .attributes = GMEM_PRIVATE, .error_offset = 0x1234,
+		.flags = KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE,
+	};
+	int pipefd[2];
+
+	pin_in_pipe(mem + 9 * PAGE, pipefd);
+	EXPECT(raw(&attrs), -EAGAIN);
+	EXPECT(attrs.error_offset, 9 * PAGE);
+	unpin_pipe(pipefd);
+	attrs.error_offset = 0x1234;
+	EXPECT(raw(&attrs), 0);
+	EXPECT(attrs.error_offset, 0x1234);
+	attrs.size = 0;
+	EXPECT(raw(&attrs), -EINVAL);
+	EXPECT(attrs.error_offset, 0x1234);
+}
+
+/* ---- What each needs ------------------------------------------------------- */
+
+#define TWO		(1u << GMEM_TWO_BACKINGS)
+#define PLAIN		(1u << GMEM_IN_PLACE_PLAIN)
+#define POLICIES	(1u << GMEM_IN_PLACE)
+#define IN_PLACE	(PLAIN | POLICIES)
+#define ANY		(TWO | IN_PLACE)
+
+struct promise {
+	const char *name;
+	void (*run)(void);
+	uint32_t mechanisms;
+	/* Policies that are needed in either direction. */
+	uint32_t to_shared;
+	uint32_t to_private;
+};
+
+#define Z	GMEM_POLICY_BIT(GMEM_ZERO)
+#define P	GMEM_POLICY_BIT(GMEM_PRESERVE)
+#define N	GMEM_POLICY_BIT(GMEM_NONE)
+#define PROMISE(group, function, ...) { group "." #function, function, __VA_ARGS__ }
+
+static const struct promise promises[] = {
+	PROMISE("probe", offered_policies_work_and_others_are_refused, ANY, N, N),
+	PROMISE("memory", descriptors_are_close_on_exec, ANY, 0, 0),
+	PROMISE("memory", new_memory_reads_zeros, ANY, 0, 0),
+	PROMISE("memory", shared_pages_are_seen_live_by_both, ANY, 0, 0),
+	PROMISE("memory", private_pages_belong_to_the_guest, ANY, 0, N),
+	PROMISE("memory", host_touch_of_private_is_sigbus, IN_PLACE, Z, N),
+	PROMISE("memory", kernel_does_not_read_private_for_the_host, IN_PLACE, 0, N),
+	PROMISE("memory", conversion_moves_no_page, IN_PLACE, P, P),
+	PROMISE("memory", conversion_allocates_nothing, ANY, Z, N),
+	PROMISE("memory", other_half_is_given_back, TWO, Z, N),
+	PROMISE("policy", zero_to_shared_reads_zeros, ANY, Z, N),
+	PROMISE("policy", zero_to_shared_hides_what_the_host_left, ANY, Z, N),
+	PROMISE("policy", zero_to_private_reads_zeros, ANY, 0, Z),
+	PROMISE("policy", preserve_keeps_bytes_both_ways, ANY, P, P),
+	PROMISE("policy", none_reads_ab_on_this_vm_type, POLICIES, N, N),
+	PROMISE("policy", repeated_conversion_keeps_bytes, ANY, Z, N),
+	PROMISE("pin", pinned_page_is_refused_at_its_offset, IN_PLACE, 0, N),
+	PROMISE("pin", holder_that_lets_go_is_waited_for, IN_PLACE, 0, N),
+	PROMISE("pin", pin_does_not_stop_going_to_shared, IN_PLACE, Z, N),
+	PROMISE("range", request_spans_slots, ANY, Z, N),
+	PROMISE("range", failure_in_the_second_slot_changes_nothing, IN_PLACE, 0, N),
+	PROMISE("range", hole_is_refused_where_it_is, ANY, 0, N),
+	PROMISE("range", device_memory_is_refused_where_it_is, ANY, 0, N),
+	PROMISE("range", wrong_requests_are_refused, ANY, 0, N),
+	PROMISE("listener", listeners_are_told_in_order, ANY, Z, N),
+	PROMISE("exit", hypercall_converts_what_the_guest_asks, ANY, Z, N),
+	PROMISE("owner", only_the_owner_converts, IN_PLACE, 0, N),
+	PROMISE("ioctl", ioctl_refuses_what_it_does_not_know, POLICIES, 0, 0),
+	PROMISE("ioctl", ioctl_writes_error_offset_on_failure_only, POLICIES, 0, N),
+};
+
+#define NR_PROMISES (sizeof(promises) / sizeof(promises[0]))
+
+/* ---- Running them ---------------------------------------------------------- */
+
+static const char *why_not(const struct promise *promise)
+{
+	if (!(promise->mechanisms & (1u << probe->mechanism)))
+		return "not a promise of this mechanism";
+	if (promise->to_shared & ~probe->to_shared)
+		return "needs a policy to shared that is not offered";
+	if (promise->to_private & ~probe->to_private)
+		return "needs a policy to private that is not offered";
+
+	return NULL;
+}
+
+/* EXIT_OK, EXIT_WRONG or EXIT_UNSUPPORTED, after a line of TAP. */
+static int run_case(int number, enum gmem_mechanism mechanism, const struct promise *promise)
+{
+	const char *title = gmem_mechanism_name(mechanism), *reason;
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		die("fork");
+	if (!pid) {
+		alarm(CASE_SECONDS);
+		vm_create(&vm, VM_TYPE, mechanism);
+		probe = gmem_vm_probe(vm.gmem);
+		reason = why_not(promise);
+		if (reason) {
+			printf("ok %d - %s: %s # SKIP %s\n", number, title, promise->name, reason);
+			fflush(stdout);
+			_exit(EXIT_UNSUPPORTED);
+		}
+		gmem = vm_memory(&vm, SIZE, GMEM_SHARED, VM_DATA_SLOT, VM_DATA, &mem);
+		promise->run();
+		gmem_destroy(gmem);
+		vm_destroy(&vm);
+		_exit(EXIT_OK);
+	}
+
+	if (waitpid(pid, &status, 0) != pid)
+		die("waitpid");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_UNSUPPORTED)
+		return EXIT_UNSUPPORTED;
+	if (WIFSIGNALED(status))
+		printf("# ended by signal %d%s\n", WTERMSIG(status),
+		       WTERMSIG(status) == SIGALRM ? ", it took too long" : "");
+	printf("%sok %d - %s: %s\n", status ? "not " : "", number, title, promise->name);
+
+	return status ? EXIT_WRONG : EXIT_OK;
+}
+
+static bool is_wanted(const char *name, char **patterns)
+{
+	if (!*patterns)
+		return true;
+	for (; *patterns; patterns++) {
+		if (!fnmatch(*patterns, name, 0))
+			return true;
+	}
+
+	return false;
+}
+
+static const struct {
+	const char *option;
+	enum gmem_mechanism mechanism;
+} mechanisms[] = {
+	{ "in-place", GMEM_IN_PLACE },
+	{ "in-place-plain", GMEM_IN_PLACE_PLAIN },
+	{ "two-backings", GMEM_TWO_BACKINGS },
+};
+
+#define NR_MECHANISMS (sizeof(mechanisms) / sizeof(mechanisms[0]))
+
+static uint32_t parse_mechanism(const char *text)
+{
+	size_t i;
+
+	for (i = 0; i < NR_MECHANISMS; i++) {
+		if (!strcmp(text, mechanisms[i].option))
+			return 1u << mechanisms[i].mechanism;
+	}
+	die_usage("no mechanism '%s': in-place, in-place-plain or two-backings", text);
+}
+
+int cmd_check(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "mechanism", required_argument, NULL, 'm' },
+		{ "list", no_argument, NULL, 'l' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	int totals[EXIT_UNSUPPORTED + 1] = {}, number = 0, c;
+	uint32_t wanted = 0;
+	struct vm probing;
+	size_t i, j, nr = 0;
+	bool list = false;
+
+	while ((c = getopt_long(argc, argv, "+m:lh", options, NULL)) != -1) {
+		switch (c) {
+		case 'm':
+			wanted |= parse_mechanism(optarg);
+			break;
+		case 'l':
+			list = true;
+			break;
+		case 'h':
+			puts("usage: gmem check [-m in-place|in-place-plain|two-backings] [-l] [PATTERN...]");
+			return EXIT_OK;
+		default:
+			return EXIT_USAGE;
+		}
+	}
+	for (i = 0; i < NR_PROMISES; i++) {
+		if (!is_wanted(promises[i].name, argv + optind))
+			continue;
+		nr++;
+		if (list)
+			puts(promises[i].name);
+	}
+	if (!nr)
+		die_usage("no promise is called '%s'; 'gmem check -l' lists them", argv[optind]);
+	if (list)
+		return EXIT_OK;
+
+	if (!vm_create(&probing, VM_TYPE, GMEM_MECHANISM_NONE)) {
+		fputs("gmem: this kernel converts no memory; 'gmem probe' says what it does\n", stderr);
+		return EXIT_UNSUPPORTED;
+	}
+	if (!wanted)
+		wanted = gmem_vm_probe(probing.gmem)->mechanisms;
+	if (wanted & ~gmem_vm_probe(probing.gmem)->mechanisms) {
+		fputs("gmem: this kernel has not got that mechanism; 'gmem probe' says which\n", stderr);
+		return EXIT_UNSUPPORTED;
+	}
+	vm_destroy(&probing);
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	printf("TAP version 13\n1..%zu\n", nr * __builtin_popcount(wanted));
+	for (i = 0; i < NR_MECHANISMS; i++) {
+		if (!(wanted & (1u << mechanisms[i].mechanism)))
+			continue;
+		for (j = 0; j < NR_PROMISES; j++) {
+			if (is_wanted(promises[j].name, argv + optind))
+				totals[run_case(++number, mechanisms[i].mechanism, &promises[j])]++;
+		}
+	}
+	printf("# %d passed, %d failed, %d skipped\n", totals[EXIT_OK], totals[EXIT_WRONG],
+	       totals[EXIT_UNSUPPORTED]);
+
+	return totals[EXIT_WRONG] ? EXIT_WRONG : EXIT_OK;
+}
