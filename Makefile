@@ -19,11 +19,11 @@ C := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissi
 
 PACKAGES := gcc make libc6-dev bc bison flex cpio rsync xz-utils patch perl libelf-dev libssl-dev uuid-dev \
 	qemu-system-x86 busybox-static ccache libpng-dev zlib1g-dev
-TEST_PACKAGES := g++ sparse shellcheck cppcheck libcmocka-dev
+TEST_PACKAGES := g++ pkg-config sparse shellcheck cppcheck libcmocka-dev
 
 .PHONY: help
 help: ## what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile lib/build.mk | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile lib/build.mk examples/build.mk | expand -t 16
 
 .PHONY: run
 run: ## boot the kernel and show a guest whose memory is converted in place
@@ -37,7 +37,7 @@ test: ## lint, unit tests, the suite in the machine
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
 	@vm/build release
 	@vm/selftests
-	@$(MAKE) -s cli unit
+	@$(MAKE) -s cli unit examples
 	@tests/test
 
 .PHONY: test-stock
@@ -46,6 +46,7 @@ test-stock: ## the suite on the stock kernel, to show that it can fail
 	@vm/build release
 	@vm/selftests
 	@vm/build stock
+	@$(MAKE) -s cli examples
 	@tests/stock
 
 .PHONY: test-debug
@@ -95,6 +96,7 @@ $(O)/cli/%.o: cli/%.c
 	$(CC) $(C) $(CPPFLAGS) $(CFLAGS) -Ilib $(UAPI) -c -o $@ $<
 
 include lib/build.mk
+include examples/build.mk
 
 .PHONY: unit
 unit: $(O)/tests/gmem_bitmap_unit ## build the unit tests of the host

@@ -45,7 +45,7 @@ install: lib cli ## install libgmem, gmem and the manual under PREFIX=/usr/local
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libgmem.so
 	install -m 644 $(O)/lib/libgmem.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
 	install -m 755 $(O)/cli/gmem $(DESTDIR)$(PREFIX)/bin/
-	set -e; for page in man/*.[1-9]; do \
+	set -e; for page in $(wildcard man/*.[1-9]); do \
 		section=$${page##*.}; \
 		install -d $(DESTDIR)$(PREFIX)/share/man/man$$section; \
 		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$$section/; \

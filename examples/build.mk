@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0
+# The examples, as a user of the installed library builds them: nothing but pkg-config.
+
+STAGE := $(O)/stage
+EXAMPLES := $(patsubst examples/%.c,$(O)/examples/%,$(wildcard examples/*.c))
+
+.PHONY: examples
+examples: $(EXAMPLES) ## build the examples against the installed library
+
+$(STAGE)/lib/pkgconfig/libgmem.pc: $(LIB_OBJECTS) lib/gmem.h lib/libgmem.pc.in $(O)/cli/gmem
+	@$(MAKE) -s install PREFIX=$(STAGE) DESTDIR= >/dev/null
+
+$(O)/examples/%: examples/%.c examples/vm.h $(STAGE)/lib/pkgconfig/libgmem.pc
+	@mkdir -p $(@D)
+	$(CC) -Wall -Wextra -O2 -static -o $@ $< \
+		$$(PKG_CONFIG_PATH=$(STAGE)/lib/pkgconfig pkg-config --static --cflags --libs libgmem)
