@@ -19,11 +19,12 @@ C := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissi
 
 PACKAGES := gcc make libc6-dev bc bison flex cpio rsync xz-utils patch perl libelf-dev libssl-dev uuid-dev \
 	qemu-system-x86 busybox-static ccache libpng-dev zlib1g-dev
-TEST_PACKAGES := g++ pkg-config sparse shellcheck cppcheck libcmocka-dev
+TEST_PACKAGES := g++ pkg-config sparse shellcheck cppcheck libcmocka-dev \
+	valgrind clang libclang-rt-dev abigail-tools git
 
 .PHONY: help
 help: ## what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile lib/build.mk examples/build.mk | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile lib/build.mk examples/build.mk tests/build.mk | expand -t 16
 
 .PHONY: run
 run: ## boot the kernel and show a guest whose memory is converted in place
@@ -37,7 +38,7 @@ test: ## lint, unit tests, the suite in the machine
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
 	@vm/build release
 	@vm/selftests
-	@$(MAKE) -s cli unit examples
+	@$(MAKE) -s lib cli unit examples
 	@tests/test
 
 .PHONY: test-stock
@@ -72,6 +73,12 @@ series: ## the kernel part as patches for "git am", each one checked and built
 	@vm/build release
 	@tools/series
 
+.PHONY: coverage
+coverage: ## compile KVM in configurations that do not run here: modules, SEV, TDX, arm64
+	@vm/packages $(PACKAGES) gcc-aarch64-linux-gnu
+	@vm/build release
+	@tools/coverage
+
 .PHONY: lint
 lint: ## what the checkers say of the sources; nothing, that is
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
@@ -98,13 +105,7 @@ $(O)/cli/%.o: cli/%.c
 include lib/build.mk
 include examples/build.mk
 
-.PHONY: unit
-unit: $(O)/tests/gmem_bitmap_unit ## build the unit tests of the host
-
-$(O)/tests/%_unit: tests/%_unit.c tests/shim.h kernel/files/virt/kvm/gmem_bitmap.c
-	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -g -O1 -Wall -Wextra -MMD -MP -fsanitize=address,undefined \
-		-Itests/shim -o $@ $< -lcmocka
+include tests/build.mk
 
 .PHONY: clean
 clean: ## remove what was made, but for downloads and the compiler's cache

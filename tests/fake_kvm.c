@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/* The fake's side of the system calls that the library makes. */
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fake_kvm.h"
+#include "kvm_abi.h"
+
+struct fake fake;
+
+void fake_start(void)
+{
+	fake = (struct fake){
+		.knows_convert = true, .knows_policies = true, .knows_convert_of_vm = true,
+		.knows_two_backings = true, .to_shared = 7, .to_private = 7,
+		.capability = KVM_MEMORY_ATTRIBUTE_PRIVATE,
+	};
+	fake.vm_fd = memfd_create("vm", MFD_CLOEXEC);
+}
+
+void fake_stop(void)
+{
+	close(fake.vm_fd);
+}
+
+void fake_fail(enum fake_call call, unsigned int from, unsigned int count, int error)
+{
+	fake.answers[fake.nr_answers++] = (struct fake_answer){
+		.call = call, .from = fake.calls[call] + from, .count = count, .error = error,
+	};
+}
+
+void fake_note(char what)
+{
+	size_t length = strlen(fake.trace);
+
+	if (length < sizeof(fake.trace) - 1)
+		fake.trace[length] = what;
+}
+
+struct fake_file *fake_file(int fd)
+{
+	unsigned int i;
+
+	for (i = fake.nr_files; i-- > 0; ) {
+		if (fake.files[i].fd == fd)
+			return &fake.files[i];
+	}
+	return NULL;
+}
+
+/* The scripted error of this call, or 0. */
+static int scripted(enum fake_call call)
+{
+	unsigned int number = fake.calls[call]++, i;
+
+	for (i = 0; i < fake.nr_answers; i++) {
+		const struct fake_answer *answer = &fake.answers[i];
+
+		if (answer->call == call && number >= answer->from &&
+		    number - answer->from < answer->count)
+			return answer->error;
+	}
+	return 0;
+}
+
+static int create(struct kvm_create_guest_memfd *args)
+{
+	bool mmap = args->flags & GUEST_MEMFD_FLAG_MMAP;
+	struct fake_file *file = &fake.files[fake.nr_files % FAKE_FILES];
+	int error = scripted(CALL_CREATE);
+	size_t i;
+
+	if (!error && mmap && !fake.knows_convert && !fake.knows_policies)
+		error = EINVAL;
+	if (!error && !mmap && !fake.knows_two_backings)
+		error = ENOTTY;
+	if (error)
+		return error;
+
+	memset(file, 0, sizeof(*file));
+	/* As the real one: not close-on-exec. */
+	file->fd = memfd_create("guest", 0);
+	if (ftruncate(file->fd, args->size))
+		return errno;
+	for (i = 0; i < FAKE_PAGES; i++)
+		file->is_private[i] = !(args->flags & GUEST_MEMFD_FLAG_INIT_SHARED);
+	/* Scratch files are closed again at once, and their place is free. */
+	if (args->size > PAGE)
+		fake.nr_files++;
+	return -file->fd;
+}
+
+/* One page of a guest range: which page of which file. */
+static bool find_page(uint64_t gpa, struct fake_file **file, uint64_t *page)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(fake.slots) / sizeof(fake.slots[0]); i++) {
+		const struct fake_slot *slot = &fake.slots[i];
+
+		if (!slot->used || gpa < slot->gpa || gpa - slot->gpa >= slot->size)
+			continue;
+		*file = fake_file(slot->fd);
+		*page = (slot->offset + (gpa - slot->gpa)) / PAGE;
+		return true;
+	}
+	return false;
+}
+
+static int convert(int fd, struct kvm_memory_attributes2 *args)
+{
+	bool by_gpa = fd == fake.vm_fd, to_private = args->attributes;
+	struct fake_file *file = by_gpa ? NULL : fake_file(fd);
+	uint64_t at, page = 0;
+	int error;
+
+	if (!fake.knows_convert || (by_gpa && !fake.knows_convert_of_vm))
+		return ENOTTY;
+	if (!args->size)
+		return EINVAL;
+	error = scripted(CALL_CONVERT);
+	/* The library has no place for the answer of a page; the last one is what it asked. */
+	if (error) {
+		args->error_offset = args->offset + args->size - PAGE;
+		return error;
+	}
+	if (args->flags && !fake.knows_policies)
+		return EINVAL;
+	if (fake.knows_policies &&
+	    !((to_private ? fake.to_private : fake.to_shared) & (1u << args->flags)))
+		return EOPNOTSUPP;
+	/* A scratch file of one page. */
+	if (!by_gpa && !file)
+		file = &fake.files[fake.nr_files % FAKE_FILES];
+
+	for (at = args->offset; at < args->offset + args->size; at += PAGE) {
+		page = at / PAGE;
+		if (by_gpa && !find_page(at, &file, &page))
+			return ENXIO;
+		if (to_private && !file->is_private[page] && fake.held[file - fake.files][page]) {
+			args->error_offset = at;
+			return EAGAIN;
+		}
+	}
+	fake_note('c');
+	for (at = args->offset; at < args->offset + args->size; at += PAGE) {
+		page = at / PAGE;
+		if (by_gpa)
+			find_page(at, &file, &page);
+		file->converted[page] += file->is_private[page] != to_private;
+		file->is_private[page] = to_private;
+	}
+	return 0;
+}
+
+static int set_attributes(const struct kvm_memory_attributes *args)
+{
+	uint64_t at;
+	int error;
+
+	if (!fake.knows_two_backings)
+		return ENOTTY;
+	if (!args->size)
+		return EINVAL;
+	error = scripted(CALL_ATTRIBUTES);
+	if (error)
+		return error;
+	fake_note('a');
+	for (at = args->address; at < args->address + args->size; at += PAGE)
+		fake.vm_private[(at - FAKE_GPA) / PAGE] = args->attributes;
+	return 0;
+}
+
+static int set_slot(const struct kvm_userspace_memory_region2 *args)
+{
+	int error = scripted(CALL_SLOT);
+
+	if (error)
+		return error;
+	fake.slots[args->slot] = (struct fake_slot){
+		.used = args->memory_size, .gpa = args->guest_phys_addr, .size = args->memory_size,
+		.offset = args->guest_memfd_offset, .fd = args->guest_memfd,
+	};
+	return 0;
+}
+
+int __wrap_ioctl(int fd, unsigned long request, ...);
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+	va_list list;
+	void *arg;
+	int error;
+
+	va_start(list, request);
+	arg = va_arg(list, void *);
+	va_end(list);
+
+	switch (request) {
+	case KVM_CHECK_EXTENSION:
+		return fake.capability;
+	case KVM_CREATE_GUEST_MEMFD:
+		error = create(arg);
+		break;
+	case KVM_SET_MEMORY_ATTRIBUTES2:
+		error = convert(fd, arg);
+		break;
+	case KVM_SET_MEMORY_ATTRIBUTES:
+		error = set_attributes(arg);
+		break;
+	case KVM_SET_USER_MEMORY_REGION2:
+		error = set_slot(arg);
+		break;
+	default:
+		error = ENOTTY;
+		break;
+	}
+	if (error <= 0)
+		return -error;
+	errno = error;
+	return -1;
+}
+
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t size);
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t size)
+{
+	struct fake_file *file = fake_file(fd);
+	off_t at;
+
+	(void)mode;
+	errno = scripted(CALL_PUNCH);
+	if (errno)
+		return -1;
+	fake_note('p');
+	for (at = offset; file && at < offset + size; at += PAGE)
+		file->punched[at / PAGE]++;
+	return 0;
+}
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	(void)clock;
+	*ts = (struct timespec){ .tv_sec = fake.now_ms / 1000,
+				 .tv_nsec = fake.now_ms % 1000 * 1000000 };
+	return 0;
+}
+
+int __wrap_nanosleep(const struct timespec *ts, struct timespec *rest);
+int __wrap_nanosleep(const struct timespec *ts, struct timespec *rest)
+{
+	(void)rest;
+	fake.now_ms += ts->tv_sec * 1000 + ts->tv_nsec / 1000000;
+	return 0;
+}

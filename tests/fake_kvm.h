@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * A KVM that keeps nothing but attributes, behind wrapped system calls, with answers
+ * that a test can script.  It stands in for errors that a real kernel does not give on
+ * demand, never for the feature.
+ */
+#ifndef TESTS_FAKE_KVM_H
+#define TESTS_FAKE_KVM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PAGE		4096ul
+#define FAKE_PAGES	64
+#define FAKE_FILES	8
+#define FAKE_GPA	0x100000ul
+
+/* Calls that can be scripted and counted. */
+enum fake_call {
+	CALL_CONVERT,		/* KVM_SET_MEMORY_ATTRIBUTES2, on a file or the VM */
+	CALL_ATTRIBUTES,	/* KVM_SET_MEMORY_ATTRIBUTES */
+	CALL_CREATE,
+	CALL_SLOT,
+	CALL_PUNCH,
+	NR_CALLS,
+};
+
+/* Calls @from to @from + @count - 1, counted from 0, fail with @error. */
+struct fake_answer {
+	enum fake_call call;
+	unsigned int from;
+	unsigned int count;
+	int error;
+	uint64_t where;
+};
+
+struct fake_file {
+	int fd;
+	bool is_private[FAKE_PAGES];
+	/* How often a page was converted, and punched. */
+	unsigned int converted[FAKE_PAGES];
+	unsigned int punched[FAKE_PAGES];
+};
+
+struct fake_slot {
+	bool used;
+	uint64_t gpa;
+	uint64_t size;
+	uint64_t offset;
+	int fd;
+};
+
+extern struct fake {
+	int vm_fd;
+	/* What this kernel knows. */
+	bool knows_convert;
+	bool knows_policies;
+	bool knows_convert_of_vm;
+	bool knows_two_backings;
+	uint32_t to_shared;
+	uint32_t to_private;
+	/* The capability, whatever the calls do. */
+	int capability;
+
+	unsigned int calls[NR_CALLS];
+	struct fake_answer answers[8];
+	unsigned int nr_answers;
+	struct fake_file files[FAKE_FILES];
+	unsigned int nr_files;
+	struct fake_slot slots[16];
+	/* By guest page from FAKE_GPA on, for two backings. */
+	bool vm_private[FAKE_PAGES];
+	uint64_t now_ms;
+	/* In the order of calls: c convert, a attribute, p punch; tests add their own. */
+	char trace[256];
+	/* The page cache refuses these, as pinned; by file offset / PAGE. */
+	bool held[FAKE_FILES][FAKE_PAGES];
+} fake;
+
+void fake_start(void);
+void fake_stop(void);
+void fake_fail(enum fake_call call, unsigned int from, unsigned int count, int error);
+void fake_note(char what);
+struct fake_file *fake_file(int fd);
+
+#endif

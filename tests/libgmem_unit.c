@@ -1,0 +1,785 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/*
+ * libgmem's error paths, on a fake KVM with scripted answers: every error at every
+ * step, and after each the library's states are the kernel's, listeners are even, and
+ * nothing is left open.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "fake_kvm.h"
+#include "gmem.h"
+#include "kvm_abi.h"
+
+#define SW_PROTECTED_VM	1
+
+/* Three slots of two memories, in this order: b[0..7], a[8..15], a[0..7]. */
+#define SLOT_SIZE	(8 * PAGE)
+#define ALL		(3 * SLOT_SIZE)
+
+static struct gmem_vm *vm;
+static struct gmem *a, *b;
+/* How often each guest page is known to the listeners as shared; 1 at first. */
+static int known[FAKE_PAGES];
+static int refuse_at = -1;
+
+static int before_private(struct gmem_listener *listener, const struct gmem_range *range)
+{
+	uint64_t page = (range->gpa - FAKE_GPA) / PAGE, end = page + range->size / PAGE;
+
+	(void)listener;
+	if ((int)page == refuse_at)
+		return -EBUSY;
+	fake_note('P');
+	for (; page < end; page++)
+		known[page]--;
+	return 0;
+}
+
+static int after_shared(struct gmem_listener *listener, const struct gmem_range *range)
+{
+	uint64_t page = (range->gpa - FAKE_GPA) / PAGE, end = page + range->size / PAGE;
+
+	(void)listener;
+	if ((int)page == refuse_at)
+		return -EBUSY;
+	fake_note('S');
+	for (; page < end; page++)
+		known[page]++;
+	return 0;
+}
+
+static struct gmem_listener listeners[2];
+
+static void start(enum gmem_mechanism mechanism)
+{
+	struct gmem_vm_opts opts = GMEM_INIT(struct gmem_vm_opts);
+	int i;
+
+	opts.vm_type = SW_PROTECTED_VM;
+	opts.mechanism = mechanism;
+	assert_int_equal(gmem_vm_init(fake.vm_fd, &opts, &vm), 0);
+	assert_int_equal(gmem_create(vm, 2 * SLOT_SIZE, NULL, &a), 0);
+	assert_int_equal(gmem_create(vm, SLOT_SIZE, NULL, &b), 0);
+	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), 0);
+	assert_int_equal(gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE), 0);
+	assert_int_equal(gmem_bind(a, 3, FAKE_GPA + 2 * SLOT_SIZE, 0, SLOT_SIZE), 0);
+	for (i = 0; i < 2; i++) {
+		listeners[i] = GMEM_INIT(struct gmem_listener);
+		listeners[i].before_private = before_private;
+		listeners[i].after_shared = after_shared;
+		assert_int_equal(gmem_add_listener(vm, &listeners[i]), 0);
+	}
+	for (i = 0; i < FAKE_PAGES; i++)
+		known[i] = 2;
+	refuse_at = -1;
+	memset(fake.trace, 0, sizeof(fake.trace));
+}
+
+static void stop(void)
+{
+	gmem_destroy(a);
+	gmem_destroy(b);
+	gmem_vm_exit(vm);
+}
+
+/* What the kernel has for a guest page. */
+static bool kernel_private(uint64_t gpa)
+{
+	uint64_t page = (gpa - FAKE_GPA) / PAGE;
+
+	if (gmem_vm_probe(vm)->mechanism == GMEM_TWO_BACKINGS)
+		return fake.vm_private[page];
+	if (page < 8)
+		return fake_file(gmem_private_fd(b))->is_private[page];
+	return fake_file(gmem_private_fd(a))->is_private[page < 16 ? page : page - 16];
+}
+
+static void expect_in_step(void)
+{
+	struct gmem_range range;
+	uint64_t gpa;
+
+	for (gpa = FAKE_GPA; gpa < FAKE_GPA + ALL; gpa += PAGE) {
+		assert_int_equal(gmem_lookup_gpa(vm, gpa, &range), 0);
+		assert_int_equal(range.attributes == GMEM_PRIVATE, kernel_private(gpa));
+		assert_int_equal(known[(gpa - FAKE_GPA) / PAGE],
+				 range.attributes == GMEM_PRIVATE ? 0 : 2);
+	}
+}
+
+static unsigned int open_files(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int nr = 0;
+
+	while (readdir(dir))
+		nr++;
+	closedir(dir);
+	return nr;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	fake_start();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	fake_stop();
+	return 0;
+}
+
+/* ---- Probe ---------------------------------------------------------------- */
+
+static struct gmem_probe probe(void)
+{
+	struct gmem_probe p = GMEM_INIT(struct gmem_probe);
+	unsigned int before = open_files();
+
+	assert_int_equal(gmem_probe(fake.vm_fd, SW_PROTECTED_VM, GMEM_MECHANISM_NONE, &p), 0);
+	assert_int_equal(open_files(), before);
+	return p;
+}
+
+static void probe_climbs_down_the_ladder(void **state)
+{
+	struct gmem_probe p = probe();
+
+	(void)state;
+	assert_int_equal(p.mechanism, GMEM_IN_PLACE);
+	assert_true(p.is_atomic);
+	fake.knows_convert_of_vm = false;
+	assert_false(probe().is_atomic);
+	fake.knows_policies = false;
+	p = probe();
+	assert_int_equal(p.mechanism, GMEM_IN_PLACE_PLAIN);
+	assert_int_equal(p.to_shared, 7);
+	assert_int_equal(p.to_private, 6);
+	fake.knows_convert = false;
+	p = probe();
+	assert_int_equal(p.mechanism, GMEM_TWO_BACKINGS);
+	assert_int_equal(p.to_shared, 5);
+	assert_int_equal(p.to_private, 4);
+	fake.knows_two_backings = false;
+	p = probe();
+	assert_int_equal(p.mechanism, GMEM_MECHANISM_NONE);
+	assert_int_equal(p.attributes, 0);
+	assert_int_equal(gmem_vm_init(fake.vm_fd, NULL, &vm), -EOPNOTSUPP);
+	assert_null(vm);
+}
+
+static void probe_finds_each_policy_in_each_direction(void **state)
+{
+	struct gmem_probe p;
+	uint32_t bits;
+
+	(void)state;
+	/* Without a way back there is nothing to find out, so one policy stays. */
+	for (bits = 1; bits < 8; bits++) {
+		fake.to_shared = bits;
+		fake.to_private = 8 - bits;
+		p = probe();
+		assert_int_equal(p.mechanism, GMEM_IN_PLACE);
+		assert_int_equal(p.to_shared, bits);
+		assert_int_equal(p.to_private, 8 - bits);
+	}
+}
+
+static void capability_that_lies_is_not_believed(void **state)
+{
+	(void)state;
+	fake.knows_convert = fake.knows_policies = fake.knows_two_backings = false;
+	assert_int_equal(probe().mechanism, GMEM_MECHANISM_NONE);
+	fake.knows_two_backings = true;
+	fake.capability = 0;
+	assert_int_equal(probe().mechanism, GMEM_MECHANISM_NONE);
+}
+
+static void probe_without_a_descriptor_says_so(void **state)
+{
+	struct gmem_probe p = GMEM_INIT(struct gmem_probe);
+
+	(void)state;
+	fake_fail(CALL_CREATE, 0, 100, EMFILE);
+	assert_int_equal(gmem_probe(fake.vm_fd, 0, GMEM_MECHANISM_NONE, &p), -EMFILE);
+	p.struct_size = 0;
+	assert_int_equal(gmem_probe(fake.vm_fd, 0, GMEM_MECHANISM_NONE, &p), -EINVAL);
+}
+
+/* ---- Structs, memories, slots ---------------------------------------------- */
+
+static void structs_grow_both_ways(void **state)
+{
+	struct { struct gmem_create_opts opts; uint64_t later; } newer = {
+		.opts = { .struct_size = sizeof(newer), .attributes = GMEM_PRIVATE },
+	};
+	struct gmem_range range;
+
+	(void)state;
+	start(GMEM_IN_PLACE);
+	gmem_destroy(b);
+	assert_int_equal(gmem_create(vm, SLOT_SIZE, &newer.opts, &b), 0);
+	assert_int_equal(gmem_lookup(b, 0, &range), 0);
+	assert_int_equal(range.attributes, GMEM_PRIVATE);
+	gmem_destroy(b);
+	newer.later = 1;
+	assert_int_equal(gmem_create(vm, SLOT_SIZE, &newer.opts, &b), -E2BIG);
+	/* An older caller has only the size. */
+	newer.opts.struct_size = sizeof(size_t);
+	assert_int_equal(gmem_create(vm, SLOT_SIZE, &newer.opts, &b), 0);
+	assert_int_equal(gmem_lookup(b, 0, &range), 0);
+	assert_int_equal(range.attributes, GMEM_SHARED);
+	gmem_destroy(b);
+	newer.opts.struct_size = 0;
+	assert_int_equal(gmem_create(vm, SLOT_SIZE, &newer.opts, &b), -EINVAL);
+	b = NULL;
+	stop();
+}
+
+static void descriptors_are_close_on_exec(void **state)
+{
+	enum gmem_mechanism mechanism;
+
+	(void)state;
+	for (mechanism = GMEM_TWO_BACKINGS; mechanism <= GMEM_IN_PLACE; mechanism++) {
+		start(mechanism);
+		assert_int_equal(fcntl(gmem_private_fd(a), F_GETFD), FD_CLOEXEC);
+		assert_int_equal(fcntl(gmem_shared_fd(a), F_GETFD), FD_CLOEXEC);
+		stop();
+		fake_stop();
+		fake_start();
+	}
+}
+
+static void wrong_bindings_are_refused(void **state)
+{
+	unsigned int before = open_files();
+
+	(void)state;
+	start(GMEM_TWO_BACKINGS);
+	assert_int_equal(gmem_bind(a, 4, FAKE_GPA + ALL, 1, PAGE), -EINVAL);
+	assert_int_equal(gmem_bind(a, 4, FAKE_GPA + ALL, 0, 3 * SLOT_SIZE), -EINVAL);
+	assert_int_equal(gmem_bind(a, 4, -PAGE, 0, 2 * PAGE), -EINVAL);
+	/* The guest page is taken, the page of the memory is, the slot is. */
+	assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
+	assert_int_equal(gmem_unbind(vm, FAKE_GPA), -ENXIO);
+	assert_int_equal(gmem_bind(b, 1, FAKE_GPA + SLOT_SIZE, 0, PAGE), -EEXIST);
+	assert_int_equal(gmem_bind(a, 1, FAKE_GPA, 0, PAGE), -EEXIST);
+	assert_int_equal(gmem_bind(b, 2, FAKE_GPA, 0, PAGE), -EEXIST);
+	assert_int_equal(gmem_exclude(vm, FAKE_GPA + SLOT_SIZE, PAGE), -EEXIST);
+	fake_fail(CALL_SLOT, 0, 1, EINVAL);
+	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, PAGE), -EINVAL);
+	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, PAGE), 0);
+	stop();
+	assert_int_equal(open_files(), before);
+}
+
+static void binding_gives_the_vm_its_attributes(void **state)
+{
+	(void)state;
+	start(GMEM_TWO_BACKINGS);
+	assert_int_equal(gmem_convert(a, SLOT_SIZE, 2 * PAGE, GMEM_PRIVATE, NULL, NULL), 0);
+	assert_true(fake.vm_private[9]);
+	assert_int_equal(gmem_unbind(vm, FAKE_GPA + SLOT_SIZE), 0);
+	assert_false(fake.vm_private[9]);
+	fake_fail(CALL_ATTRIBUTES, 0, 1, ENOMEM);
+	assert_int_equal(gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE), -ENOMEM);
+	assert_int_equal(gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE), 0);
+	assert_true(fake.vm_private[9]);
+	assert_false(fake.vm_private[10]);
+	stop();
+}
+
+/* ---- Conversion ------------------------------------------------------------- */
+
+static void range_is_split_over_slots(void **state)
+{
+	enum gmem_mechanism mechanism;
+	struct gmem_range range;
+
+	(void)state;
+	for (mechanism = GMEM_TWO_BACKINGS; mechanism <= GMEM_IN_PLACE; mechanism++) {
+		start(mechanism);
+		/* The last page of b, all of the second slot, the first of the third. */
+		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA + 7 * PAGE, 10 * PAGE, GMEM_PRIVATE,
+						  NULL, NULL), 0);
+		expect_in_step();
+		assert_int_equal(gmem_lookup(b, 6 * PAGE, &range), 0);
+		assert_int_equal(range.size, PAGE);
+		assert_int_equal(gmem_lookup(a, 0, &range), 0);
+		assert_int_equal(range.attributes, GMEM_PRIVATE);
+		assert_int_equal(range.size, PAGE);
+		assert_int_equal(range.gpa, FAKE_GPA + 2 * SLOT_SIZE);
+		assert_int_equal(gmem_lookup(a, SLOT_SIZE, &range), 0);
+		assert_int_equal(range.size, SLOT_SIZE);
+		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_SHARED, NULL, NULL), 0);
+		expect_in_step();
+		stop();
+		fake_stop();
+		fake_start();
+	}
+}
+
+static void wrong_requests_are_refused(void **state)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+
+	(void)state;
+	start(GMEM_IN_PLACE);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, 0, GMEM_PRIVATE, NULL, NULL), -EINVAL);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA + 1, PAGE, GMEM_PRIVATE, NULL, NULL), -EINVAL);
+	assert_int_equal(gmem_convert_gpa(vm, -PAGE, 2 * PAGE, GMEM_PRIVATE, NULL, NULL), -EINVAL);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, PAGE, 1, NULL, NULL), -EINVAL);
+	assert_int_equal(gmem_convert(a, 0, 3 * SLOT_SIZE, GMEM_PRIVATE, NULL, NULL), -EINVAL);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA - PAGE, ALL, GMEM_PRIVATE, NULL, &result), -ENXIO);
+	assert_int_equal(result.where, FAKE_GPA - PAGE);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL + PAGE, GMEM_PRIVATE, NULL, &result), -ENXIO);
+	assert_int_equal(result.where, FAKE_GPA + ALL);
+	assert_int_equal(result.step, GMEM_STEP_CHECK);
+	assert_int_equal(gmem_exclude(vm, FAKE_GPA + ALL, PAGE), 0);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL + PAGE, GMEM_PRIVATE, NULL, &result), -EPERM);
+	assert_int_equal(result.where, FAKE_GPA + ALL);
+	assert_string_equal(fake.trace, "");
+	expect_in_step();
+	stop();
+}
+
+/* Each error of each call, in either direction; what was converted before goes back. */
+static void every_error_at_every_step(void **state)
+{
+	static const int errors[] = { EAGAIN, ENOMEM, EFAULT, EIO, EINVAL, 133 /* EHWPOISON */ };
+	enum gmem_mechanism mechanism;
+	size_t error, failed_calls = 0;
+	unsigned int at;
+	int to_private, r;
+
+	(void)state;
+	for (mechanism = GMEM_TWO_BACKINGS; mechanism <= GMEM_IN_PLACE; mechanism++)
+	for (to_private = 0; to_private < 2; to_private++)
+	for (error = 0; error < sizeof(errors) / sizeof(errors[0]); error++)
+	for (at = 0; ; at++) {
+		enum fake_call call = mechanism == GMEM_TWO_BACKINGS ? CALL_ATTRIBUTES : CALL_CONVERT;
+		struct gmem_result result = GMEM_INIT(struct gmem_result);
+
+		fake.knows_convert_of_vm = at % 2;
+		start(mechanism);
+		/* Some pages have the state already. */
+		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL,
+						  to_private ? GMEM_SHARED : GMEM_PRIVATE, NULL, NULL), 0);
+		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA + 9 * PAGE, PAGE,
+						  to_private ? GMEM_PRIVATE : GMEM_SHARED, NULL, NULL), 0);
+		fake_fail(call, at / 2, 1, errors[error]);
+		r = gmem_convert_gpa(vm, FAKE_GPA, ALL, to_private ? GMEM_PRIVATE : GMEM_SHARED,
+				     NULL, &result);
+		expect_in_step();
+		if (r) {
+			failed_calls++;
+			assert_int_equal(r, -errors[error]);
+			assert_int_equal(result.step, GMEM_STEP_CONVERT);
+			assert_int_equal(result.left_size, 0);
+			assert_int_equal(kernel_private(FAKE_GPA), !to_private);
+			assert_int_equal(kernel_private(FAKE_GPA + 9 * PAGE), to_private);
+		}
+		stop();
+		fake_stop();
+		fake_start();
+		if (!r && at % 2)
+			break;
+	}
+	/* Three calls for each of three slots where they are not atomic, else one. */
+	assert_true(failed_calls > 40);
+}
+
+static void undo_that_fails_is_reported_and_remembered(void **state)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+
+	(void)state;
+	fake.knows_convert_of_vm = false;
+	start(GMEM_IN_PLACE);
+	/* The third slot refuses, then the first does not go back and the second does. */
+	fake_fail(CALL_CONVERT, 2, 2, EIO);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, &result), -EIO);
+	assert_int_equal(result.undo_error, -EIO);
+	assert_int_equal(result.left, FAKE_GPA);
+	assert_int_equal(result.left_size, SLOT_SIZE);
+	assert_true(result.contents_lost);
+	expect_in_step();
+	assert_true(kernel_private(FAKE_GPA));
+	assert_false(kernel_private(FAKE_GPA + SLOT_SIZE));
+	stop();
+}
+
+static void undo_can_be_declined(void **state)
+{
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+
+	(void)state;
+	fake.knows_convert_of_vm = false;
+	start(GMEM_IN_PLACE);
+	opts.flags = GMEM_NO_UNDO;
+	fake_fail(CALL_CONVERT, 2, 1, ENOMEM);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, &opts, &result), -ENOMEM);
+	assert_int_equal(result.left, FAKE_GPA);
+	assert_int_equal(result.left_size, 2 * SLOT_SIZE);
+	expect_in_step();
+	stop();
+}
+
+static void pinned_page_is_reported_as_the_request_counts(void **state)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+	int atomic;
+
+	(void)state;
+	for (atomic = 0; atomic < 2; atomic++) {
+		fake.knows_convert_of_vm = atomic;
+		start(GMEM_IN_PLACE);
+		/* Page 3 of the second slot, which is page 11 of its memory. */
+		fake.held[fake_file(gmem_private_fd(a)) - fake.files][11] = true;
+		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, &result), -EAGAIN);
+		assert_int_equal(result.where, FAKE_GPA + SLOT_SIZE + 3 * PAGE);
+		expect_in_step();
+		assert_int_equal(gmem_convert(a, 8 * PAGE, 8 * PAGE, GMEM_PRIVATE, NULL, &result), -EAGAIN);
+		assert_int_equal(result.where, 11 * PAGE);
+		assert_int_equal(result.attempts, 1);
+		expect_in_step();
+		stop();
+		fake_stop();
+		fake_start();
+	}
+}
+
+static unsigned int nr_busy;
+
+static int busy(void *arg, uint64_t where, unsigned int attempts)
+{
+	assert_int_equal(where, FAKE_GPA + 3 * PAGE);
+	assert_int_equal(attempts, ++nr_busy);
+	if (arg && nr_busy == 3)
+		memset(fake.held, 0, sizeof(fake.held));
+	return !arg && nr_busy == 3 ? -ETIME : 0;
+}
+
+static void holder_is_asked_until_it_lets_go_or_time_is_over(void **state)
+{
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+	bool *held;
+
+	(void)state;
+	start(GMEM_IN_PLACE);
+	held = &fake.held[fake_file(gmem_private_fd(b)) - fake.files][3];
+	*held = true;
+
+	/* Not asked without time. */
+	nr_busy = 0;
+	opts.busy = busy;
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, &opts, &result), -EAGAIN);
+	assert_int_equal(nr_busy, 0);
+
+	/* It gives up. */
+	opts.timeout_ms = 10000;
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, &opts, &result), -ETIME);
+	assert_int_equal(result.attempts, 3);
+	expect_in_step();
+
+	/* It lets go. */
+	nr_busy = 0;
+	opts.arg = &opts;
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, &opts, &result), 0);
+	assert_int_equal(result.attempts, 3);
+	expect_in_step();
+
+	/* Nobody does: over when the time is, and not sooner. */
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_SHARED, NULL, NULL), 0);
+	*held = true;
+	opts.busy = NULL;
+	opts.timeout_ms = 300;
+	fake.now_ms = 0;
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, &opts, &result), -EAGAIN);
+	assert_int_equal(fake.now_ms, 300);
+	assert_in_range(result.attempts, 5, 30);
+	expect_in_step();
+	stop();
+}
+
+static void signals_are_no_answer(void **state)
+{
+	(void)state;
+	start(GMEM_IN_PLACE);
+	fake_fail(CALL_CONVERT, 0, 1000, EINTR);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, NULL), 0);
+	expect_in_step();
+	stop();
+	fake_stop();
+	fake_start();
+	start(GMEM_TWO_BACKINGS);
+	fake_fail(CALL_PUNCH, 0, 1000, EINTR);
+	fake_fail(CALL_ATTRIBUTES, 0, 1000, EINTR);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, NULL), 0);
+	expect_in_step();
+	stop();
+}
+
+static void unsupported_policy_is_refused_beforehand(void **state)
+{
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
+
+	(void)state;
+	start(GMEM_TWO_BACKINGS);
+	opts.to_private = GMEM_PRESERVE;
+	assert_int_equal(gmem_convert(a, 0, PAGE, GMEM_PRIVATE, &opts, NULL), -EOPNOTSUPP);
+	opts.to_private = 3;
+	assert_int_equal(gmem_convert(a, 0, PAGE, GMEM_PRIVATE, &opts, NULL), -EINVAL);
+	assert_string_equal(fake.trace, "");
+	stop();
+}
+
+/* ---- Order ------------------------------------------------------------------ */
+
+static void trace_is(const char *expected)
+{
+	assert_string_equal(fake.trace, expected);
+	memset(fake.trace, 0, sizeof(fake.trace));
+}
+
+static void order_of_steps_is_the_mechanisms(void **state)
+{
+	(void)state;
+	start(GMEM_IN_PLACE);
+	gmem_convert(b, 0, PAGE, GMEM_PRIVATE, NULL, NULL);
+	trace_is("PPc");
+	gmem_convert(b, 0, PAGE, GMEM_SHARED, NULL, NULL);
+	trace_is("cSS");
+	gmem_convert(b, 0, PAGE, GMEM_SHARED, NULL, NULL);
+	trace_is("c");
+	stop();
+
+	fake_stop();
+	fake_start();
+	fake.knows_policies = false;
+	start(GMEM_IN_PLACE_PLAIN);
+	gmem_convert(b, 0, PAGE, GMEM_PRIVATE, NULL, NULL);
+	trace_is("PPc");
+	/* Zeros before anyone looks. */
+	gmem_convert(b, 0, 2 * PAGE, GMEM_SHARED, NULL, NULL);
+	trace_is("cpSS");
+	assert_int_equal(fake_file(gmem_private_fd(b))->punched[0], 1);
+	assert_int_equal(fake_file(gmem_private_fd(b))->punched[1], 0);
+	stop();
+
+	fake_stop();
+	fake_start();
+	start(GMEM_TWO_BACKINGS);
+	gmem_convert(b, 0, PAGE, GMEM_PRIVATE, NULL, NULL);
+	trace_is("PPap");
+	/* The shared half is emptied, and the private half goes last. */
+	gmem_convert(b, 0, PAGE, GMEM_SHARED, NULL, NULL);
+	trace_is("paSSp");
+	assert_int_equal(fake_file(gmem_private_fd(b))->punched[0], 1);
+	stop();
+}
+
+static void listener_that_refuses_is_undone(void **state)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+	enum gmem_mechanism mechanism;
+
+	(void)state;
+	for (mechanism = GMEM_TWO_BACKINGS; mechanism <= GMEM_IN_PLACE; mechanism++) {
+		start(mechanism);
+		/* At the second slot, with the first one told. */
+		refuse_at = 8;
+		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, &result), -EBUSY);
+		assert_int_equal(result.step, GMEM_STEP_BEFORE_PRIVATE);
+		assert_int_equal(result.where, FAKE_GPA + SLOT_SIZE);
+		expect_in_step();
+		trace_is("PS");
+
+		refuse_at = -1;
+		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, NULL), 0);
+		refuse_at = 8;
+		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_SHARED, NULL, &result), -EBUSY);
+		assert_int_equal(result.step, GMEM_STEP_AFTER_SHARED);
+		assert_int_equal(result.left_size, 0);
+		refuse_at = -1;
+		expect_in_step();
+		assert_true(kernel_private(FAKE_GPA));
+		stop();
+		fake_stop();
+		fake_start();
+	}
+}
+
+static void hole_that_fails_costs_memory_only(void **state)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+
+	(void)state;
+	start(GMEM_TWO_BACKINGS);
+	fake_fail(CALL_PUNCH, 1, 1, ENOMEM);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, &result), 0);
+	assert_int_equal(result.undiscarded, SLOT_SIZE);
+	expect_in_step();
+	/* But zeros have to be zeros. */
+	fake_fail(CALL_PUNCH, 1, 1, ENOMEM);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_SHARED, NULL, &result), -ENOMEM);
+	assert_int_equal(result.step, GMEM_STEP_PREPARE);
+	expect_in_step();
+	stop();
+
+	fake_stop();
+	fake_start();
+	start(GMEM_IN_PLACE_PLAIN);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, NULL), 0);
+	fake_fail(CALL_PUNCH, 1, 1, ENOMEM);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_SHARED, NULL, &result), -ENOMEM);
+	assert_int_equal(result.step, GMEM_STEP_ZERO);
+	assert_true(result.contents_lost);
+	expect_in_step();
+	stop();
+}
+
+/* ---- Exits ------------------------------------------------------------------ */
+
+static void exits_become_conversions(void **state)
+{
+	struct kvm_run run = { .exit_reason = KVM_EXIT_MEMORY_FAULT };
+	struct memory_fault_exit *fault = (void *)run.padding;
+
+	(void)state;
+	start(GMEM_IN_PLACE);
+	*fault = (struct memory_fault_exit){
+		.flags = KVM_MEMORY_EXIT_FLAG_PRIVATE, .gpa = FAKE_GPA + 0x123, .size = 8,
+	};
+	assert_int_equal(gmem_handle_exit(vm, &run, -EINTR, NULL, NULL), 1);
+	assert_int_equal(gmem_handle_exit(vm, &run, -EFAULT, NULL, NULL), 0);
+	assert_true(kernel_private(FAKE_GPA));
+	assert_int_equal(gmem_handle_exit(vm, &run, -EFAULT, NULL, NULL), -EALREADY);
+	fault->flags = 0;
+	assert_int_equal(gmem_handle_exit(vm, &run, 0, NULL, NULL), 0);
+	assert_false(kernel_private(FAKE_GPA));
+	fault->gpa = FAKE_GPA + ALL;
+	assert_int_equal(gmem_handle_exit(vm, &run, -EFAULT, NULL, NULL), -ENXIO);
+
+	run = (struct kvm_run){ .exit_reason = KVM_EXIT_HYPERCALL };
+	run.hypercall.nr = KVM_HC_MAP_GPA_RANGE;
+	run.hypercall.args[0] = FAKE_GPA + SLOT_SIZE;
+	run.hypercall.args[1] = 3;
+	run.hypercall.args[2] = 1 << 4;
+	assert_int_equal(gmem_handle_exit(vm, &run, 0, NULL, NULL), 0);
+	assert_int_equal(run.hypercall.ret, 0);
+	assert_true(kernel_private(FAKE_GPA + SLOT_SIZE + 2 * PAGE));
+	assert_false(kernel_private(FAKE_GPA + SLOT_SIZE + 3 * PAGE));
+	run.hypercall.args[1] = 1ull << 60;
+	assert_int_equal(gmem_handle_exit(vm, &run, 0, NULL, NULL), -EINVAL);
+	assert_int_equal((int64_t)run.hypercall.ret, -EINVAL);
+	run.hypercall.nr = KVM_HC_MAP_GPA_RANGE + 1;
+	assert_int_equal(gmem_handle_exit(vm, &run, 0, NULL, NULL), 1);
+	run.exit_reason = KVM_EXIT_HLT;
+	assert_int_equal(gmem_handle_exit(vm, &run, 0, NULL, NULL), 1);
+	expect_in_step();
+	stop();
+}
+
+/* ---- Threads ------------------------------------------------------------------ */
+
+static pthread_barrier_t inside;
+static volatile bool other_is_done;
+
+/* While one conversion waits for a holder: others go on, the same range waits. */
+static int busy_inside(void *arg, uint64_t where, unsigned int attempts)
+{
+	struct gmem_range range;
+
+	(void)arg;
+	(void)where;
+	if (attempts == 1) {
+		assert_int_equal(gmem_convert(a, 0, PAGE, GMEM_PRIVATE, NULL, NULL), 0);
+		assert_int_equal(gmem_lookup(b, 0, &range), 0);
+		pthread_barrier_wait(&inside);
+		usleep(50000);
+		assert_false(other_is_done);
+		memset(fake.held, 0, sizeof(fake.held));
+	}
+	return 0;
+}
+
+static void *convert_the_same(void *arg)
+{
+	(void)arg;
+	pthread_barrier_wait(&inside);
+	if (gmem_convert_gpa(vm, FAKE_GPA + 7 * PAGE, 2 * PAGE, GMEM_SHARED, NULL, NULL))
+		abort();
+	other_is_done = true;
+	return NULL;
+}
+
+static void overlapping_conversions_wait_others_do_not(void **state)
+{
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
+	pthread_t thread;
+
+	(void)state;
+	start(GMEM_IN_PLACE);
+	fake.held[fake_file(gmem_private_fd(b)) - fake.files][3] = true;
+	pthread_barrier_init(&inside, NULL, 2);
+	other_is_done = false;
+	pthread_create(&thread, NULL, convert_the_same, NULL);
+	opts.timeout_ms = 10000;
+	opts.busy = busy_inside;
+	assert_int_equal(gmem_convert(b, 0, SLOT_SIZE, GMEM_PRIVATE, &opts, NULL), 0);
+	pthread_join(thread, NULL);
+	assert_true(other_is_done);
+	expect_in_step();
+	assert_true(kernel_private(FAKE_GPA + 6 * PAGE));
+	assert_false(kernel_private(FAKE_GPA + 7 * PAGE));
+	stop();
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(probe_climbs_down_the_ladder),
+		CASE(probe_finds_each_policy_in_each_direction),
+		CASE(capability_that_lies_is_not_believed),
+		CASE(probe_without_a_descriptor_says_so),
+		CASE(structs_grow_both_ways),
+		CASE(descriptors_are_close_on_exec),
+		CASE(wrong_bindings_are_refused),
+		CASE(binding_gives_the_vm_its_attributes),
+		CASE(range_is_split_over_slots),
+		CASE(wrong_requests_are_refused),
+		CASE(every_error_at_every_step),
+		CASE(undo_that_fails_is_reported_and_remembered),
+		CASE(undo_can_be_declined),
+		CASE(pinned_page_is_reported_as_the_request_counts),
+		CASE(holder_is_asked_until_it_lets_go_or_time_is_over),
+		CASE(signals_are_no_answer),
+		CASE(unsupported_policy_is_refused_beforehand),
+		CASE(order_of_steps_is_the_mechanisms),
+		CASE(listener_that_refuses_is_undone),
+		CASE(hole_that_fails_costs_memory_only),
+		CASE(exits_become_conversions),
+		CASE(overlapping_conversions_wait_others_do_not),
+	};
+
+	return cmocka_run_group_tests_name("libgmem", tests, NULL, NULL);
+}
