@@ -95,8 +95,14 @@ cli: $(O)/cli/gmem ## build the gmem command, static
 
 CLI := $(patsubst cli/%.c,$(O)/cli/%.o,$(wildcard cli/*.c))
 
-$(O)/cli/gmem: $(CLI) $(O)/lib/libgmem.a
-	$(CC) $(LDFLAGS) -static -o $@ $^ -lpng -lz -lm
+BENCH := $(patsubst bench/%.c,$(O)/bench/%.o,$(wildcard bench/*.c))
+
+$(O)/cli/gmem: $(CLI) $(BENCH) $(O)/lib/libgmem.a
+	$(CC) $(LDFLAGS) -static -pthread -o $@ $^ -lpng -lz -lm
+
+$(O)/bench/%.o: bench/%.c
+	@mkdir -p $(@D)
+	$(CC) $(C) $(CPPFLAGS) $(CFLAGS) -pthread -Ilib $(UAPI) -c -o $@ $<
 
 $(O)/cli/%.o: cli/%.c
 	@mkdir -p $(@D)
@@ -111,6 +117,6 @@ include tests/build.mk
 clean: ## remove what was made, but for downloads and the compiler's cache
 	rm -rf $(filter-out $(O)/download,$(wildcard $(O)/*)) $(O)/*.lock
 
--include $(CLI:.o=.d)
+-include $(CLI:.o=.d) $(BENCH:.o=.d)
 
 .DELETE_ON_ERROR:

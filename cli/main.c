@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../bench/bench.h"
 #include "cmd.h"
 
 static const struct {
@@ -17,6 +18,7 @@ static const struct {
 	{ "demo", cmd_demo, "convert the memory of a real guest, step by step, and check it" },
 	{ "check", cmd_check, "does this kernel keep its promises? TAP, each by name" },
 	{ "map", cmd_map, "the states of a memory as a picture: terminal, SVG, PNG" },
+	{ "bench", cmd_bench, "measure what conversions cost, in place and with two backings" },
 };
 
 void die(const char *format, ...)

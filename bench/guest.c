@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/* A guest that touches pages, and nothing else, on as many vCPUs as are asked for. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+#define CODE_GPA	0x1000ul
+#define CODE_SLOT	0
+#define CR0_PE		1
+
+/* EDI is the first page, ECX how many. */
+static const uint8_t code[] = {
+	0xff, 0x07,				/* 1: incl (%edi) */
+	0x81, 0xc7, 0x00, 0x10, 0x00, 0x00,	/* addl $4096, %edi */
+	0x49,					/* decl %ecx */
+	0x75, 0xf5,				/* jnz 1b */
+	0xf4,					/* hlt */
+};
+
+static void flat(struct kvm_segment *segment, uint8_t type)
+{
+	*segment = (struct kvm_segment){
+		.limit = 0xffffffff, .selector = type == 11 ? 8 : 16, .type = type,
+		.present = 1, .db = 1, .s = 1, .g = 1,
+	};
+}
+
+static int vcpu_create(struct guest *guest, unsigned int id)
+{
+	struct kvm_sregs sregs;
+	int fd = ioctl(guest->fd, KVM_CREATE_VCPU, id);
+
+	if (fd < 0)
+		bench_die("KVM_CREATE_VCPU %u", id);
+	if (ioctl(fd, KVM_GET_SREGS, &sregs))
+		bench_die("KVM_GET_SREGS");
+	flat(&sregs.cs, 11);
+	flat(&sregs.ds, 3);
+	flat(&sregs.es, 3);
+	flat(&sregs.ss, 3);
+	sregs.cr0 |= CR0_PE;
+	if (ioctl(fd, KVM_SET_SREGS, &sregs))
+		bench_die("KVM_SET_SREGS");
+	/* Secondary vCPUs would wait for a start-up interrupt. */
+	if (id) {
+		struct kvm_mp_state state = { .mp_state = KVM_MP_STATE_RUNNABLE };
+
+		if (ioctl(fd, KVM_SET_MP_STATE, &state) && errno != EINVAL && errno != ENXIO)
+			bench_die("KVM_SET_MP_STATE");
+	}
+
+	return fd;
+}
+
+void guest_create(struct guest *guest, unsigned int nr_vcpus)
+{
+	struct kvm_userspace_memory_region2 region = {
+		.slot = CODE_SLOT, .guest_phys_addr = CODE_GPA, .memory_size = BENCH_PAGE,
+	};
+	unsigned int i;
+	uint8_t *page;
+
+	guest->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (guest->kvm < 0)
+		bench_die("cannot open /dev/kvm");
+	guest->fd = ioctl(guest->kvm, KVM_CREATE_VM, KVM_X86_SW_PROTECTED_VM);
+	if (guest->fd < 0)
+		bench_die("KVM_CREATE_VM of type KVM_X86_SW_PROTECTED_VM");
+
+	page = mmap(NULL, BENCH_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		bench_die("mmap of the guest's code");
+	memcpy(page, code, sizeof(code));
+	region.userspace_addr = (uintptr_t)page;
+	if (ioctl(guest->fd, KVM_SET_USER_MEMORY_REGION2, &region))
+		bench_die("KVM_SET_USER_MEMORY_REGION2 of the code");
+
+	guest->nr_vcpus = nr_vcpus;
+	for (i = 0; i < nr_vcpus; i++)
+		guest->vcpus[i] = vcpu_create(guest, i);
+}
+
+void guest_destroy(struct guest *guest)
+{
+	unsigned int i;
+
+	for (i = 0; i < guest->nr_vcpus; i++)
+		close(guest->vcpus[i]);
+	close(guest->fd);
+	close(guest->kvm);
+}
+
+void guest_touch(struct guest *guest, unsigned int vcpu, uint64_t gpa, uint64_t size)
+{
+	struct kvm_regs regs = {
+		.rip = CODE_GPA, .rdi = gpa, .rcx = size / BENCH_PAGE, .rflags = 2,
+	};
+	int fd = guest->vcpus[vcpu], r;
+
+	if (ioctl(fd, KVM_SET_REGS, &regs))
+		bench_die("KVM_SET_REGS");
+	/* A fault that raced with a conversion leaves to user space: run again. */
+	do {
+		r = ioctl(fd, KVM_RUN, 0);
+	} while (r && (errno == EINTR || errno == EFAULT));
+	if (r)
+		bench_die("KVM_RUN");
+	if (ioctl(fd, KVM_GET_REGS, &regs))
+		bench_die("KVM_GET_REGS");
+	if (regs.rcx || regs.rdi != gpa + size) {
+		errno = EPROTO;
+		bench_die("the guest has not touched %llu bytes at %#llx",
+			  (unsigned long long)size, (unsigned long long)gpa);
+	}
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/* Samples: kept as they come, written raw, summed up on request. */
+#include <cpuid.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+
+struct sample {
+	struct key key;
+	size_t round;
+	double value;
+};
+
+static struct sample *samples;
+static size_t nr_samples, room;
+
+static bool same(const struct key *a, const struct key *b)
+{
+	return a->bytes == b->bytes && a->threads == b->threads &&
+	       !strcmp(a->measure, b->measure) && !strcmp(a->way, b->way) &&
+	       !strcmp(a->direction, b->direction) && !strcmp(a->policy, b->policy) &&
+	       !strcmp(a->touched, b->touched);
+}
+
+size_t record_nr(const struct key *key)
+{
+	size_t i, nr = 0;
+
+	for (i = 0; i < nr_samples; i++)
+		nr += same(&samples[i].key, key);
+
+	return nr;
+}
+
+void record(const struct key *key, double value)
+{
+	size_t round = record_nr(key);
+
+	if (nr_samples == room) {
+		room = room ? 2 * room : 1024;
+		samples = realloc(samples, room * sizeof(samples[0]));
+		if (!samples)
+			bench_die("no memory for samples");
+	}
+	samples[nr_samples++] = (struct sample){ *key, round, value };
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+double record_quantile(const struct key *key, double q)
+{
+	double *values = malloc((nr_samples + 1) * sizeof(values[0]));
+	double result = NAN;
+	size_t i, nr = 0;
+
+	if (!values)
+		bench_die("no memory for a median");
+	for (i = 0; i < nr_samples; i++) {
+		if (same(&samples[i].key, key))
+			values[nr++] = samples[i].value;
+	}
+	if (nr) {
+		qsort(values, nr, sizeof(values[0]), by_value);
+		result = values[(size_t)(q * (nr - 1) + 0.5)];
+	}
+	free(values);
+
+	return result;
+}
+
+static const char *accel(void)
+{
+	static char signature[13];
+	unsigned int eax;
+
+	__cpuid(1, eax, eax, ((unsigned int *)signature)[0], eax);
+	if (!(((unsigned int *)signature)[0] & (1u << 31)))
+		return "hardware";
+	__cpuid(0x40000000, eax, ((unsigned int *)signature)[0],
+		((unsigned int *)signature)[1], ((unsigned int *)signature)[2]);
+	return !strcmp(signature, "TCGTCGTCGTCG") ? "tcg" : "virtual";
+}
+
+static FILE *open_output(const char *path)
+{
+	FILE *to = strcmp(path, "-") ? fopen(path, "w") : stdout;
+
+	if (!to)
+		bench_die("cannot write %s", path);
+	return to;
+}
+
+static void close_output(FILE *to, const char *path)
+{
+	if (fflush(to) || ferror(to) || (to != stdout && fclose(to)))
+		bench_die("cannot write %s", path);
+}
+
+void record_write_csv(const char *path)
+{
+	FILE *to = open_output(path);
+	size_t i;
+
+	fputs("measure,way,direction,policy,touched,bytes,threads,accel,unit,round,value\n", to);
+	for (i = 0; i < nr_samples; i++) {
+		const struct sample *s = &samples[i];
+
+		fprintf(to, "%s,%s,%s,%s,%s,%llu,%u,%s,%s,%zu,%.10g\n", s->key.measure,
+			s->key.way, s->key.direction, s->key.policy, s->key.touched,
+			(unsigned long long)s->key.bytes, s->key.threads, accel(),
+			s->key.unit, s->round, s->value);
+	}
+	close_output(to, path);
+}
+
+void record_write_json(const char *path)
+{
+	const char *separator = "";
+	FILE *to = open_output(path);
+	size_t i;
+
+	fprintf(to, "{\"accel\": \"%s\", \"results\": [", accel());
+	for (i = 0; i < nr_samples; i++) {
+		const struct key *k = &samples[i].key;
+
+		if (samples[i].round)
+			continue;
+		fprintf(to, "%s\n  {\"measure\": \"%s\", \"way\": \"%s\", \"direction\": \"%s\", "
+			"\"policy\": \"%s\", \"touched\": \"%s\", \"bytes\": %llu, "
+			"\"threads\": %u, \"unit\": \"%s\", \"samples\": %zu, \"min\": %.10g, "
+			"\"median\": %.10g, \"max\": %.10g}", separator, k->measure, k->way,
+			k->direction, k->policy, k->touched, (unsigned long long)k->bytes,
+			k->threads, k->unit, record_nr(k), record_quantile(k, 0),
+			record_median(k), record_quantile(k, 1));
+		separator = ",";
+	}
+	fputs("\n]}\n", to);
+	close_output(to, path);
+}
+
+/* For people, on standard error: what a run is doing is said there too. */
+void record_print(void)
+{
+	size_t i;
+
+	for (i = 0; i < nr_samples; i++) {
+		const struct key *k = &samples[i].key;
+
+		if (samples[i].round)
+			continue;
+		fprintf(stderr, "%-14s %-9s %-10s %-8s %-6s %12llu %2u %14.0f %s (%.0f to %.0f, %zu)\n",
+			k->measure, k->way, k->direction, k->policy, k->touched,
+			(unsigned long long)k->bytes, k->threads, record_median(k), k->unit,
+			record_quantile(k, 0.25), record_quantile(k, 0.75), record_nr(k));
+	}
+}

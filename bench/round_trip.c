@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/*
+ * The round trip as the guest feels it: its memory becomes shared, the host touches
+ * all of it, it becomes private again, the guest touches all of it.
+ */
+#include "bench.h"
+
+#define GUEST_GPA	GIB
+#define SLOT		1
+
+static void trip(struct memory *memory, uint64_t bytes, uint64_t policy)
+{
+	memory_convert(memory, 0, bytes, false, policy);
+	memory_host_touch(memory, 0, bytes);
+	memory_convert(memory, 0, bytes, true, policy);
+	memory_guest_touch(memory, 0, bytes);
+}
+
+static void one_trip(struct memory *memory, uint64_t bytes, uint64_t policy)
+{
+	struct key key = {
+		.measure = "round_trip",
+		.way = way_names[memory->way],
+		.direction = "-",
+		.policy = memory->way == NEW ? policy_names[policy] : "-",
+		.touched = "-",
+		.unit = clock_unit(),
+		.bytes = bytes,
+		.threads = 1,
+	};
+	uint64_t began = clock_now();
+	double cost;
+
+	trip(memory, bytes, policy);
+	cost = clock_since(began);
+	record(&key, cost);
+}
+
+static void one_size(uint64_t bytes)
+{
+	struct memory memories[3];
+	struct guest guests[3];
+	struct budget budget;
+	uint64_t policy;
+	int way;
+
+	for (way = NEW; way <= OLD_KEEP; way++) {
+		guest_create(&guests[way], 1);
+		memory_create(&memories[way], &guests[way], way, SLOT, GUEST_GPA, bytes, false);
+		memory_guest_touch(&memories[way], 0, bytes);
+		/* To warm up: from here on, every round is like the one before. */
+		trip(&memories[way], bytes, 0);
+	}
+	budget_start(&budget, 6);
+	while (budget_left(&budget, 3, 21)) {
+		for (policy = 0; policy < 3; policy++) {
+			one_trip(&memories[NEW], bytes, policy);
+			one_trip(&memories[OLD], bytes, 0);
+		}
+		one_trip(&memories[OLD_KEEP], bytes, 0);
+	}
+	for (way = NEW; way <= OLD_KEEP; way++) {
+		memory_destroy(&memories[way]);
+		guest_destroy(&guests[way]);
+	}
+}
+
+static void run(void)
+{
+	one_size(4 * KIB);
+	one_size(64 * KIB);
+	one_size(2 * MIB);
+	if (!clock_is_instructions())
+		one_size(64 * MIB);
+}
+
+const struct bench bench_round_trip = {
+	.name = "round_trip",
+	.help = "to shared, host touches all, to private, guest touches all",
+	.run = run,
+	.countable = true,
+};

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/*
+ * What it costs to know who may use each page: whole files of any size, files that
+ * are mixed, the memory for it, and looking it up.
+ */
+#include <sys/mman.h>
+
+#include "bench.h"
+
+#define GUEST_GPA	GIB
+#define SLOT		1
+#define ZERO		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_ZERO
+#define PRESERVE	KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_PRESERVE
+/* The pages that one smallest piece of the tree covers. */
+#define LEAF		(1024 * BENCH_PAGE)
+
+static void timed(struct memory *memory, const char *measure, uint64_t offset, uint64_t bytes,
+		  bool to_private, uint64_t label)
+{
+	struct key key = {
+		.measure = measure,
+		.way = way_names[memory->way],
+		.direction = to_private ? "to_private" : "to_shared",
+		.policy = memory->way == NEW ? "zero" : "-",
+		.touched = "never",
+		.unit = clock_unit(),
+		.bytes = label,
+		.threads = 1,
+	};
+	uint64_t began = clock_now();
+	double cost;
+
+	memory_convert(memory, offset, bytes, to_private, ZERO);
+	cost = clock_since(began);
+	record(&key, cost);
+}
+
+/* Bound to the guest, nothing allocated, against the old attributes. */
+static void whole_bound(uint64_t bytes)
+{
+	struct memory new, old;
+	struct guest guests[2];
+	struct budget budget;
+
+	guest_create(&guests[0], 1);
+	guest_create(&guests[1], 1);
+	memory_create(&new, &guests[0], NEW, SLOT, GUEST_GPA, bytes, true);
+	memory_create(&old, &guests[1], OLD_KEEP, SLOT, GUEST_GPA, bytes, true);
+	budget_start(&budget, 6);
+	while (budget_left(&budget, 3, 21)) {
+		timed(&new, "whole_bound", 0, bytes, true, bytes);
+		timed(&old, "whole_bound", 0, bytes, true, bytes);
+		timed(&new, "whole_bound", 0, bytes, false, bytes);
+		timed(&old, "whole_bound", 0, bytes, false, bytes);
+	}
+	memory_destroy(&new);
+	memory_destroy(&old);
+	guest_destroy(&guests[0]);
+	guest_destroy(&guests[1]);
+}
+
+/* Too large for a slot of most machines, so not bound. */
+static void whole_sparse(struct guest *guest)
+{
+	static const uint64_t sizes[] = { GIB, 64 * GIB, TIB, 16 * TIB };
+	struct memory memories[4];
+	struct budget budget;
+	size_t i;
+
+	for (i = 0; i < 4; i++)
+		memory_create(&memories[i], guest, NEW, NO_SLOT, 0, sizes[i], true);
+	budget_start(&budget, 6);
+	while (budget_left(&budget, 3, 21)) {
+		for (i = 0; i < 4; i++) {
+			timed(&memories[i], "whole_sparse", 0, sizes[i], true, sizes[i]);
+			timed(&memories[i], "whole_sparse", 0, sizes[i], false, sizes[i]);
+		}
+	}
+	for (i = 0; i < 4; i++)
+		memory_destroy(&memories[i]);
+}
+
+/* One page, in a file in which @nr others, far from each other, are private. */
+static void fragmented(enum way way)
+{
+	static const uint64_t numbers[] = { 0, 256, 4096, 65536, 262144 };
+	uint64_t size = 4 * GIB, at = size / BENCH_PAGE / 2, i, n, done, step;
+	struct memory memory;
+	struct guest guest;
+
+	guest_create(&guest, 1);
+	for (n = 0; n < sizeof(numbers) / sizeof(numbers[0]); n++) {
+		memory_create(&memory, &guest, way, NO_SLOT, 4 * GIB, size, true);
+		step = numbers[n] ? size / numbers[n] : 0;
+		for (done = 0; done < numbers[n]; done++)
+			memory_convert(&memory, done * step, BENCH_PAGE, true, ZERO);
+		for (i = 0; i < 21; i++) {
+			timed(&memory, "fragmented", (at + 1) * BENCH_PAGE, BENCH_PAGE, true,
+			      numbers[n]);
+			timed(&memory, "fragmented", (at + 1) * BENCH_PAGE, BENCH_PAGE, false,
+			      numbers[n]);
+		}
+		timed(&memory, "defragment", 0, size, false, numbers[n]);
+		memory_destroy(&memory);
+	}
+	guest_destroy(&guest);
+}
+
+struct cost {
+	uint64_t size;
+	uint64_t step;
+	uint64_t policy;
+	enum way way;
+	uint64_t bytes;
+};
+
+static void fragment_in_cgroup(void *arg)
+{
+	struct cost *cost = arg;
+	struct memory memory;
+	uint64_t before, i;
+	struct guest guest;
+
+	guest_create(&guest, 1);
+	memory_create(&memory, &guest, cost->way, NO_SLOT, 0, cost->size, true);
+	before = cgroup_kernel();
+	for (i = 0; i < cost->size; i += cost->step)
+		memory_convert(&memory, i, BENCH_PAGE, true, cost->policy);
+	cost->bytes = cgroup_kernel() - before;
+}
+
+static void bytes_of(struct cost *cost, const char *touched)
+{
+	struct key key = {
+		.measure = "tracking", .way = way_names[cost->way], .direction = "to_private",
+		.policy = cost->way == NEW ? policy_names[cost->policy] : "-",
+		.touched = touched, .unit = "bytes/page", .bytes = cost->size, .threads = 1,
+	};
+
+	in_cgroup(fragment_in_cgroup, cost);
+	record(&key, (double)cost->bytes / (cost->size / BENCH_PAGE));
+}
+
+static void memory_of_tracking(void)
+{
+	struct cost *cost = mmap(NULL, BENCH_PAGE, PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (cost == MAP_FAILED)
+		bench_die("mmap");
+	/* Every other page, really; and for 64 GiB one in each leaf, which takes as much. */
+	*cost = (struct cost){ .size = GIB, .step = 2 * BENCH_PAGE, .policy = PRESERVE };
+	bytes_of(cost, "every_other");
+	*cost = (struct cost){ .size = GIB, .step = 2 * BENCH_PAGE, .way = OLD_KEEP };
+	bytes_of(cost, "every_other");
+	*cost = (struct cost){ .size = GIB, .step = LEAF, .policy = PRESERVE };
+	bytes_of(cost, "each_leaf");
+	*cost = (struct cost){ .size = 64 * GIB, .step = LEAF, .policy = PRESERVE };
+	bytes_of(cost, "each_leaf");
+	*cost = (struct cost){ .size = 64 * GIB, .step = LEAF,
+			       .policy = KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE };
+	bytes_of(cost, "each_leaf");
+	*cost = (struct cost){ .size = 16 * TIB, .step = 16 * TIB, .policy = PRESERVE };
+	bytes_of(cost, "one_page");
+	munmap(cost, BENCH_PAGE);
+}
+
+/* The lookup is a part of each fault: a minor one, in a file of one state or mixed. */
+static void lookup(struct guest *guest)
+{
+	uint64_t size = 64 * MIB, i, began;
+	struct memory memories[2];
+	int mixed, round;
+	double cost;
+
+	for (mixed = 0; mixed < 2; mixed++) {
+		memory_create(&memories[mixed], guest, NEW, NO_SLOT, 0, size, true);
+		memory_host_touch(&memories[mixed], 0, size);
+		for (i = 0; mixed && i < size; i += 2 * BENCH_PAGE)
+			memory_convert(&memories[mixed], i, BENCH_PAGE, true, PRESERVE);
+	}
+	for (round = 0; round < 5; round++) {
+		for (mixed = 0; mixed < 2; mixed++) {
+			struct key key = {
+				.measure = "lookup", .way = "in_place", .direction = "-",
+				.policy = "-", .touched = mixed ? "mixed" : "uniform",
+				.unit = clock_unit(), .bytes = size, .threads = 1,
+			};
+
+			madvise(memories[mixed].host, size, MADV_DONTNEED);
+			began = clock_now();
+			for (i = BENCH_PAGE; i < size; i += 2 * BENCH_PAGE)
+				memory_host_touch(&memories[mixed], i, BENCH_PAGE);
+			cost = clock_since(began);
+			record(&key, cost / (size / BENCH_PAGE / 2));
+		}
+	}
+	memory_destroy(&memories[0]);
+	memory_destroy(&memories[1]);
+}
+
+static void run(void)
+{
+	struct guest guest;
+
+	guest_create(&guest, 1);
+	whole_sparse(&guest);
+	lookup(&guest);
+	guest_destroy(&guest);
+	whole_bound(512 * MIB);
+	if (clock_is_instructions())
+		return;
+	fragmented(NEW);
+	fragmented(OLD_KEEP);
+	memory_of_tracking();
+}
+
+const struct bench bench_tracking = {
+	.name = "tracking",
+	.help = "whole files of 512 MiB to 16 TiB, mixed files, bytes per page, lookup",
+	.run = run,
+	.countable = true,
+};
