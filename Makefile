@@ -21,6 +21,7 @@ PACKAGES := gcc make libc6-dev bc bison flex cpio rsync xz-utils patch perl libe
 	qemu-system-x86 busybox-static ccache libpng-dev zlib1g-dev
 TEST_PACKAGES := g++ pkg-config sparse shellcheck cppcheck libcmocka-dev \
 	valgrind clang libclang-rt-dev abigail-tools git
+BENCH_PACKAGES := python3-matplotlib
 
 .PHONY: help
 help: ## what can be made
@@ -58,6 +59,20 @@ test-debug: ## the suite on kernels that look for mistakes: KASAN, lockdep, leak
 	@vm/build debug
 	@vm/build kcsan
 	@tests/debug
+
+.PHONY: bench
+bench: ## measure conversions against the old way, about 15 minutes; results in bench/results
+	@vm/packages $(PACKAGES) $(BENCH_PACKAGES)
+	@vm/build release
+	@$(MAKE) -s cli
+	@bench/run
+
+.PHONY: bench-check
+bench-check: ## count instructions, fail where a count is 10 % off the committed one
+	@vm/packages $(PACKAGES) python3
+	@vm/build release
+	@$(MAKE) -s cli
+	@bench/run check
 
 .PHONY: stress
 stress: ## everything against everything, KERNEL=release STRESS_SECONDS=300

@@ -23,10 +23,12 @@ struct bench {
 	void (*run)(void);
 	/* Means something on one CPU whose clock counts instructions. */
 	bool countable;
+	/* Records nothing, so not a part of all. */
+	bool on_request;
 };
 
 extern const struct bench bench_floors, bench_conversion, bench_round_trip,
-	bench_pattern, bench_tracking, bench_peak, bench_scaling;
+	bench_pattern, bench_tracking, bench_peak, bench_scaling, bench_profile;
 
 int cmd_bench(int argc, char **argv);
 
@@ -116,6 +118,8 @@ extern const char *const policy_names[];
 void memory_create(struct memory *memory, struct guest *guest, enum way way,
 		   unsigned int slot, uint64_t gpa, uint64_t size, bool shared);
 void memory_destroy(struct memory *memory);
+void memory_bind(struct memory *memory);
+void memory_unbind(struct memory *memory);
 /* As a VMM does it; @policy is for NEW. */
 void memory_convert(struct memory *memory, uint64_t offset, uint64_t size,
 		    bool to_private, uint64_t policy);

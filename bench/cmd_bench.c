@@ -18,7 +18,7 @@
 
 static const struct bench *const benches[] = {
 	&bench_floors, &bench_conversion, &bench_round_trip, &bench_pattern,
-	&bench_tracking, &bench_peak, &bench_scaling,
+	&bench_tracking, &bench_peak, &bench_scaling, &bench_profile,
 };
 
 #define NR_BENCHES (sizeof(benches) / sizeof(benches[0]))
@@ -100,7 +100,7 @@ int cmd_bench(int argc, char **argv)
 
 	clock_init(instructions);
 	for (i = 0; i < NR_BENCHES && !nr_chosen; i++) {
-		if (!instructions || benches[i]->countable)
+		if (!benches[i]->on_request && (!instructions || benches[i]->countable))
 			run(benches[i]);
 	}
 	for (i = 0; i < nr_chosen; i++)

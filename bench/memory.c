@@ -12,7 +12,7 @@
 const char *const way_names[] = { "in_place", "halves", "halves_keep" };
 const char *const policy_names[] = { "zero", "preserve", "none" };
 
-static void bind(struct memory *memory)
+void memory_bind(struct memory *memory)
 {
 	struct kvm_userspace_memory_region2 region = {
 		.slot = memory->slot,
@@ -25,6 +25,14 @@ static void bind(struct memory *memory)
 
 	if (ioctl(memory->guest->fd, KVM_SET_USER_MEMORY_REGION2, &region))
 		bench_die("KVM_SET_USER_MEMORY_REGION2 of slot %u", memory->slot);
+}
+
+void memory_unbind(struct memory *memory)
+{
+	struct kvm_userspace_memory_region2 region = { .slot = memory->slot };
+
+	if (ioctl(memory->guest->fd, KVM_SET_USER_MEMORY_REGION2, &region))
+		bench_die("removing slot %u", memory->slot);
 }
 
 void memory_create(struct memory *memory, struct guest *guest, enum way way,
@@ -56,19 +64,15 @@ void memory_create(struct memory *memory, struct guest *guest, enum way way,
 	if (memory->host == MAP_FAILED)
 		bench_die("mmap of %llu bytes", (unsigned long long)size);
 	if (slot != NO_SLOT)
-		bind(memory);
+		memory_bind(memory);
 	if (way != NEW && !shared)
 		memory_convert(memory, 0, size, true, 0);
 }
 
 void memory_destroy(struct memory *memory)
 {
-	if (memory->slot != NO_SLOT) {
-		struct kvm_userspace_memory_region2 region = { .slot = memory->slot };
-
-		if (ioctl(memory->guest->fd, KVM_SET_USER_MEMORY_REGION2, &region))
-			bench_die("removing slot %u", memory->slot);
-	}
+	if (memory->slot != NO_SLOT)
+		memory_unbind(memory);
 	if (memory->way != NEW) {
 		/* The VM's attributes outlive the slot. */
 		memory_convert(memory, 0, memory->size, false, 0);

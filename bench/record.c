@@ -153,12 +153,14 @@ void record_print(void)
 
 	for (i = 0; i < nr_samples; i++) {
 		const struct key *k = &samples[i].key;
+		int digits = record_median(k) < 100 ? 3 : 0;
 
 		if (samples[i].round)
 			continue;
-		fprintf(stderr, "%-14s %-9s %-10s %-8s %-6s %12llu %2u %14.0f %s (%.0f to %.0f, %zu)\n",
+		fprintf(stderr, "%-14s %-9s %-10s %-8s %-6s %12llu %3u %14.*f %s (%.*f to %.*f, %zu)\n",
 			k->measure, k->way, k->direction, k->policy, k->touched,
-			(unsigned long long)k->bytes, k->threads, record_median(k), k->unit,
-			record_quantile(k, 0.25), record_quantile(k, 0.75), record_nr(k));
+			(unsigned long long)k->bytes, k->threads, digits, record_median(k),
+			k->unit, digits, record_quantile(k, 0.25), digits,
+			record_quantile(k, 0.75), record_nr(k));
 	}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * Faults while conversions run: by 1 to 4 host threads or vCPUs, each on its own
- * 4 MiB, with a thread that converts 64 KiB back and forth,
+ * 16 MiB, with a thread that converts 64 KiB back and forth,
  *
  *	alone		nowhere: there is no such thread
  *	elsewhere	in a file of another guest: it takes CPU time and nothing else
@@ -24,7 +24,7 @@
 
 #define GUEST_GPA	GIB
 #define SLOT		1
-#define OWN		(4 * MIB)
+#define OWN		(16 * MIB)
 #define STEP		(64 * KIB)
 #define CONVERTED	(64 * KIB)
 #define MAX_THREADS	4
@@ -32,6 +32,7 @@
 #define INTERVAL_NS	1000000
 #define RUN_US		300000
 #define NR_ROUNDS	5
+#define ZERO		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_ZERO
 #define PRESERVE	KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_PRESERVE
 
 struct worker {
@@ -51,13 +52,7 @@ static void wait_for_go(void)
 		sched_yield();
 }
 
-/* Discarding the host's mapping zaps that of the guest too. */
-static void drop(struct worker *worker, uint64_t offset)
-{
-	if (madvise(worker->memory->host + offset, STEP, MADV_DONTNEED))
-		bench_die("MADV_DONTNEED");
-}
-
+/* Round and round, as what the host has mapped can be dropped without the file. */
 static void *host_faults(void *arg)
 {
 	struct worker *worker = arg;
@@ -68,7 +63,8 @@ static void *host_faults(void *arg)
 	while (!atomic_load(&stop)) {
 		uint64_t at = worker->id * OWN + offset;
 
-		drop(worker, at);
+		if (madvise(worker->memory->host + at, STEP, MADV_DONTNEED))
+			bench_die("MADV_DONTNEED");
 		memory_host_touch(worker->memory, at, STEP);
 		worker->pages += STEP / BENCH_PAGE;
 		offset = (offset + STEP) % OWN;
@@ -77,21 +73,15 @@ static void *host_faults(void *arg)
 	return NULL;
 }
 
+/* Once: what the guest has mapped goes away with the slot, before. */
 static void *vcpu_faults(void *arg)
 {
 	struct worker *worker = arg;
-	uint64_t offset = 0;
 
 	wait_for_go();
 	worker->began = clock_now();
-	while (!atomic_load(&stop)) {
-		uint64_t at = worker->id * OWN + offset;
-
-		drop(worker, at);
-		guest_touch(worker->memory->guest, worker->id, worker->memory->gpa + at, STEP);
-		worker->pages += STEP / BENCH_PAGE;
-		offset = (offset + STEP) % OWN;
-	}
+	guest_touch(worker->memory->guest, worker->id, worker->memory->gpa + worker->id * OWN, OWN);
+	worker->pages = OWN / BENCH_PAGE;
 	worker->ns = clock_since(worker->began);
 	return NULL;
 }
@@ -100,6 +90,7 @@ struct converter {
 	pthread_t thread;
 	struct memory *memory;
 	uint64_t offset;
+	uint64_t policy;
 	bool paced;
 	uint64_t pairs;
 	uint64_t refused;
@@ -117,11 +108,12 @@ static void *convert_on(void *arg)
 	converter->began = clock_now();
 	while (!atomic_load(&stop)) {
 		r = memory_try_convert(converter->memory, converter->offset, CONVERTED, true,
-				       PRESERVE);
+				       converter->policy);
 		if (r && r != EAGAIN)
 			bench_die("conversion beside faults");
 		converter->refused += r == EAGAIN;
-		memory_convert(converter->memory, converter->offset, CONVERTED, false, PRESERVE);
+		memory_convert(converter->memory, converter->offset, CONVERTED, false,
+			       converter->policy);
 		converter->pairs++;
 		if (converter->paced)
 			nanosleep(&pause, NULL);
@@ -164,6 +156,13 @@ static void run_for_a_while(void)
 	atomic_store(&stop, true);
 }
 
+/* Without pages mapped by the guest, with all of them resident. */
+static void zap(struct memory *memory)
+{
+	memory_unbind(memory);
+	memory_bind(memory);
+}
+
 static void start(pthread_t *thread, void *(*body)(void *), void *arg)
 {
 	errno = pthread_create(thread, NULL, body, arg);
@@ -177,6 +176,8 @@ static void faults(struct memory *memory, struct memory *elsewhere, bool by_vcpu
 	struct converter converter = {
 		.memory = mode->same_file ? memory : elsewhere,
 		.offset = mode->same_range ? 0 : MAX_THREADS * OWN,
+		/* ZERO takes the page away from the vCPU that is there. */
+		.policy = mode->same_range ? ZERO : PRESERVE,
 		.paced = mode->paced,
 	};
 	struct worker workers[MAX_THREADS] = { };
@@ -187,6 +188,8 @@ static void faults(struct memory *memory, struct memory *elsewhere, bool by_vcpu
 	if (mode->same_range && !by_vcpus)
 		return;
 
+	if (by_vcpus)
+		zap(memory);
 	atomic_store(&go, false);
 	atomic_store(&stop, false);
 	for (i = 0; i < nr; i++) {
@@ -196,11 +199,15 @@ static void faults(struct memory *memory, struct memory *elsewhere, bool by_vcpu
 	}
 	if (mode->converts)
 		start(&converter.thread, convert_on, &converter);
-	run_for_a_while();
+	if (by_vcpus)
+		atomic_store(&go, true);
+	else
+		run_for_a_while();
 	for (i = 0; i < nr; i++) {
 		pthread_join(workers[i].thread, NULL);
 		sum += workers[i].pages / (workers[i].ns / 1e9);
 	}
+	atomic_store(&stop, true);
 	rate(by_vcpus ? "vcpu_faults" : "host_faults", mode->name, nr, sum);
 	if (!mode->converts)
 		return;
@@ -227,6 +234,7 @@ static void several_files(unsigned int nr)
 		memory_create(&memories[i], &guest, NEW, SLOT + i, GUEST_GPA + i * OWN, OWN, true);
 		memory_host_touch(&memories[i], 0, CONVERTED);
 		converters[i].memory = &memories[i];
+		converters[i].policy = PRESERVE;
 		start(&converters[i].thread, convert_on, &converters[i]);
 	}
 	run_for_a_while();
