@@ -26,6 +26,12 @@ u8 __weak kvm_arch_gmem_none_byte(struct kvm *kvm)
 	return 0;
 }
 
+/* Without a word from the architecture, a mapping is of one kind. */
+bool __weak kvm_arch_gmem_preserve_keeps_mappings(struct kvm *kvm)
+{
+	return false;
+}
+
 u32 kvm_gmem_content_policies(struct kvm *kvm)
 {
 	return kvm_arch_gmem_content_policies(kvm);

@@ -301,6 +301,7 @@ static void commit_part(struct kvm *kvm, struct part *part, bool to_private, u64
 	u64 attributes = to_private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
 	pgoff_t start = part->start, end = part->end;
 	struct inode *inode = part->inode;
+	bool keep;
 
 	if (!inode) {
 		/* Reserved, and not in place: nothing is left that could fail. */
@@ -311,12 +312,21 @@ static void commit_part(struct kvm *kvm, struct part *part, bool to_private, u64
 	if (start == end)
 		return;
 
-	kvm_gmem_invalidate_start(inode, start, end,
-				  to_private ? KVM_FILTER_SHARED : KVM_FILTER_PRIVATE);
+	/*
+	 * A fault in flight maps the same page with the same contents, so if a
+	 * mapping has no kind either, there is nothing to retry or to zap.
+	 */
+	keep = policy == KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_PRESERVE &&
+	       kvm_arch_gmem_preserve_keeps_mappings(kvm);
+
+	if (!keep)
+		kvm_gmem_invalidate_start(inode, start, end, to_private ?
+					  KVM_FILTER_SHARED : KVM_FILTER_PRIVATE);
 	kvm_gmem_content_commit(inode, start, end, to_private, policy);
 	kvm_gmem_bitmap_commit(&kvm_gmem_state(inode)->attributes.private, start, end,
 			       to_private);
-	kvm_gmem_invalidate_end(inode, start, end);
+	if (!keep)
+		kvm_gmem_invalidate_end(inode, start, end);
 }
 
 /*

@@ -43,6 +43,10 @@ static inline bool kvm_gmem_is_in_place(struct inode *inode)
 	return kvm_gmem_state(inode)->in_place;
 }
 
+/*
+ * Such a slot's mappings come from the file, whatever user space maps: only the
+ * file invalidates them.
+ */
 static inline bool kvm_gmem_slot_is_in_place(struct kvm *kvm,
 					     const struct kvm_memory_slot *slot)
 {
@@ -71,6 +75,12 @@ long kvm_gmem_convert_vm_ioctl(struct kvm *kvm, void __user *argp);
 #else
 
 static inline bool kvm_gmem_is_in_place(struct inode *inode)
+{
+	return false;
+}
+
+static inline bool kvm_gmem_slot_is_in_place(struct kvm *kvm,
+					     const struct kvm_memory_slot *slot)
 {
 	return false;
 }

@@ -14,17 +14,21 @@
 
 /*
  * Software protection is a testing vehicle: it supports everything, and makes
- * visible that NONE promises nothing.  With hardware, memory changes its key: no
+ * visible that NONE promises nothing.  Its SPTEs are the same for private and
+ * shared: one that maps the page goes on being right while the contents stay.
+ * With hardware, memory changes its key: no
  * contents survive, and a guest does not trust zeros that the host provides.
  */
 static const struct {
 	u32 policies;
 	u8 none_byte;
+	bool preserve_keeps_mappings;
 } vm_types[] = {
 	[KVM_X86_SW_PROTECTED_VM] = {
 		.policies = TO_SHARED(ZERO) | TO_SHARED(PRESERVE) | TO_SHARED(NONE) |
 			    TO_PRIVATE(ZERO) | TO_PRIVATE(PRESERVE) | TO_PRIVATE(NONE),
 		.none_byte = 0xab,
+		.preserve_keeps_mappings = true,
 	},
 	[KVM_X86_SNP_VM] = {
 		.policies = TO_SHARED(ZERO) | TO_SHARED(NONE) | TO_PRIVATE(NONE),
@@ -55,4 +59,10 @@ u8 kvm_arch_gmem_none_byte(struct kvm *kvm)
 {
 	return kvm->arch.vm_type < ARRAY_SIZE(vm_types) ?
 	       vm_types[kvm->arch.vm_type].none_byte : 0;
+}
+
+bool kvm_arch_gmem_preserve_keeps_mappings(struct kvm *kvm)
+{
+	return kvm->arch.vm_type < ARRAY_SIZE(vm_types) &&
+	       vm_types[kvm->arch.vm_type].preserve_keeps_mappings;
 }
