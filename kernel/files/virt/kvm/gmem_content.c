@@ -6,6 +6,7 @@
 #include <linux/highmem.h>
 #include <linux/kvm_host.h>
 #include <linux/pagemap.h>
+#include <linux/rcupdate_wait.h>
 
 #include "gmem_convert.h"
 
@@ -140,22 +141,40 @@ void kvm_gmem_content_release(struct inode *inode, pgoff_t start, pgoff_t end,
 		kvm_gmem_bitmap_release(&state->content.none, first, next);
 }
 
-static void commit_folios(struct inode *inode, pgoff_t start, pgoff_t end,
-			  bool to_private, u64 policy)
+/* Hand the pages to the host.  May sleep, so not in one walk with what follows. */
+static void reclaim_folios(struct inode *inode, pgoff_t start, pgoff_t end)
 {
+#ifdef CONFIG_HAVE_KVM_ARCH_GMEM_RECLAIM
 	struct folio *folio;
 	unsigned long index;
 
-	/* Folios stay: they are dirty, and holes take invalidate_lock, which is held. */
 	xa_for_each_range(&inode->i_mapping->i_pages, index, folio, start, end - 1) {
-#ifdef CONFIG_HAVE_KVM_ARCH_GMEM_RECLAIM
-		if (!to_private)
-			kvm_arch_gmem_reclaim(folio_pfn(folio), folio_nr_pages(folio));
-#endif
-		if (policy != POLICY(PRESERVE))
-			folio_clear_uptodate(folio);
-
+		kvm_arch_gmem_reclaim(folio_pfn(folio), folio_nr_pages(folio));
 		cond_resched();
+	}
+#endif
+}
+
+/* Have the next fault fill each page. */
+static void forget_folios(struct inode *inode, pgoff_t start, pgoff_t end)
+{
+	XA_STATE(xas, &inode->i_mapping->i_pages, start);
+	unsigned int nr_seen = 0;
+	struct folio *folio;
+
+	guard(rcu)();
+
+	/* Folios stay: they are dirty, and holes take invalidate_lock, which is held. */
+	xas_for_each(&xas, folio, end - 1) {
+		if (xas_retry(&xas, folio))
+			continue;
+
+		folio_clear_uptodate(folio);
+
+		if (++nr_seen % XA_CHECK_SCHED == 0) {
+			xas_pause(&xas);
+			cond_resched_rcu();
+		}
 	}
 }
 
@@ -179,6 +198,9 @@ void kvm_gmem_content_commit(struct inode *inode, pgoff_t start, pgoff_t end,
 		if (store)
 			kvm_gmem_bitmap_commit(&state->content.none, first, next, none);
 
-		commit_folios(inode, first, next, to_private, policy);
+		if (!to_private)
+			reclaim_folios(inode, first, next);
+		if (policy != POLICY(PRESERVE))
+			forget_folios(inode, first, next);
 	}
 }

@@ -12,6 +12,7 @@
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/rcupdate_wait.h>
 #include <linux/swap.h>
 #include <linux/uaccess.h>
 
@@ -122,16 +123,25 @@ static struct folio *find_refusal(struct inode *inode, pgoff_t start,
 				  pgoff_t end, bool to_private)
 {
 	struct kvm_gmem_state *state = kvm_gmem_state(inode);
+	XA_STATE(xas, &inode->i_mapping->i_pages, start);
+	unsigned int nr_seen = 0;
 	struct folio *folio;
-	unsigned long index;
+
+	guard(rcu)();
 
 	/* Folios stay: they are dirty, and holes take invalidate_lock, which is held. */
-	xa_for_each_range(&inode->i_mapping->i_pages, index, folio, start, end - 1) {
+	xas_for_each(&xas, folio, end - 1) {
+		if (xas_retry(&xas, folio))
+			continue;
+
 		if ((folio_test_hwpoison(folio) || (to_private && is_held(folio))) &&
-		    kvm_gmem_attributes_is_private(&state->attributes, index) != to_private)
+		    kvm_gmem_attributes_is_private(&state->attributes, folio->index) != to_private)
 			return folio;
 
-		cond_resched();
+		if (++nr_seen % XA_CHECK_SCHED == 0) {
+			xas_pause(&xas);
+			cond_resched_rcu();
+		}
 	}
 
 	return NULL;
