@@ -20,7 +20,7 @@ C := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissi
 PACKAGES := gcc make libc6-dev bc bison flex cpio rsync xz-utils patch perl libelf-dev libssl-dev uuid-dev \
 	qemu-system-x86 busybox-static ccache libpng-dev zlib1g-dev
 TEST_PACKAGES := g++ pkg-config sparse shellcheck cppcheck libcmocka-dev \
-	valgrind clang libclang-rt-dev abigail-tools git
+	valgrind clang libclang-rt-dev abigail-tools mandoc git
 BENCH_PACKAGES := python3-matplotlib
 
 .PHONY: help

@@ -48,7 +48,7 @@ install: lib cli ## install libgmem, gmem and the manual under PREFIX=/usr/local
 	set -e; for page in $(wildcard man/*.[1-9]); do \
 		section=$${page##*.}; \
 		install -d $(DESTDIR)$(PREFIX)/share/man/man$$section; \
-		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$$section/; \
+		cp -d $$page $(DESTDIR)$(PREFIX)/share/man/man$$section/; \
 	done
 
 -include $(LIB_OBJECTS:.o=.d)
