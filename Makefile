@@ -22,6 +22,7 @@ PACKAGES := gcc make libc6-dev bc bison flex cpio rsync xz-utils patch perl libe
 TEST_PACKAGES := g++ pkg-config sparse shellcheck cppcheck libcmocka-dev \
 	valgrind clang libclang-rt-dev abigail-tools mandoc git
 BENCH_PACKAGES := python3-matplotlib
+DEB_PACKAGES := git dpkg-dev debhelper pkg-config lintian mmdebstrap kmod libdw-dev
 
 .PHONY: help
 help: ## what can be made
@@ -93,6 +94,12 @@ coverage: ## compile KVM in configurations that do not run here: modules, SEV, T
 	@vm/packages $(PACKAGES) gcc-aarch64-linux-gnu
 	@vm/build release
 	@tools/coverage
+
+.PHONY: deb
+deb: ## Debian packages of libgmem, gmem and the kernel, and try them; KERNEL_CONFIG=
+	@vm/packages $(PACKAGES) $(DEB_PACKAGES)
+	@vm/build release
+	@tools/deb
 
 .PHONY: lint
 lint: ## what the checkers say of the sources; nothing, that is
