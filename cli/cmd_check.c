@@ -705,7 +705,7 @@ int cmd_check(int argc, char **argv)
 	size_t i, j, nr = 0;
 	bool list = false;
 
-	while ((c = getopt_long(argc, argv, "+m:lh", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "m:lh", options, NULL)) != -1) {
 		switch (c) {
 		case 'm':
 			wanted |= parse_mechanism(optarg);
@@ -728,7 +728,7 @@ int cmd_check(int argc, char **argv)
 			puts(promises[i].name);
 	}
 	if (!nr)
-		die_usage("no promise is called '%s'; 'gmem check -l' lists them", argv[optind]);
+		die_usage("no promise is called '%s', 'gmem check -l' lists them", argv[optind]);
 	if (list)
 		return EXIT_OK;
 

@@ -225,7 +225,7 @@ int cmd_demo(int argc, char **argv)
 	uint8_t *mem;
 	int policy, c;
 
-	while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (c != 'h')
 			return EXIT_USAGE;
 		puts("usage: gmem demo");

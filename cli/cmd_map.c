@@ -298,7 +298,7 @@ int cmd_map(int argc, char **argv)
 	char *end;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "+w:o:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "w:o:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'd':
 			demo = true;

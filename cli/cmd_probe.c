@@ -114,7 +114,7 @@ int cmd_probe(int argc, char **argv)
 	size_t nr = 0, i;
 	int kvm, types, c;
 
-	while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (c) {
 		case 'j':
 			json = true;

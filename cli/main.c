@@ -43,7 +43,7 @@ void die_usage(const char *format, ...)
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
-	fputs("; 'man gmem' says more\n", stderr);
+	fputs("; --help says more\n", stderr);
 	exit(EXIT_USAGE);
 }
 
@@ -54,13 +54,13 @@ static int usage(FILE *to)
 	fputs("usage: gmem VERB [OPTION]...\n\n", to);
 	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		fprintf(to, "  %-8s%s\n", verbs[i].name, verbs[i].help);
-	fputs("\nEach has --help.  Exit status: 0 as promised, 1 something was not, 2 wrong usage, "
-	      "4 not offered by this kernel.\n", to);
+	fputs("\nEach has --help.  --version says which gmem it is.\nExit status: 0 as promised, "
+	      "1 something was not, 2 wrong usage, 4 not offered by this kernel.\n", to);
 
 	return to == stdout ? EXIT_OK : EXIT_USAGE;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	size_t i;
 
@@ -69,11 +69,29 @@ int main(int argc, char **argv)
 
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
 		return usage(stdout);
-
-	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-		if (!strcmp(argv[1], verbs[i].name))
-			return verbs[i].run(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "--version")) {
+		puts("gmem " GMEM_VERSION);
+		return EXIT_OK;
 	}
 
-	die_usage("no verb '%s'; 'gmem --help' lists them", argv[1]);
+	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strcmp(argv[1], verbs[i].name))
+			continue;
+		/* getopt's messages begin with it. */
+		argv[1] = "gmem";
+		return verbs[i].run(argc - 1, argv + 1);
+	}
+
+	die_usage("no verb '%s'", argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+	int code = run(argc, argv);
+
+	/* An earlier write that failed has left no errno. */
+	errno = EIO;
+	if (fflush(stdout) || ferror(stdout))
+		die("cannot write to standard output");
+	return code;
 }
