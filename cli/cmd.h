@@ -30,10 +30,14 @@ void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2))
 /* The same for a command line that makes no sense. */
 void die_usage(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
+/* The same for what this kernel lacks. */
+void die_unsupported(const char *lacking) __attribute__((noreturn));
+
 /*
  * A VM with one vCPU in real mode.  Its code lies in ordinary memory; VM_DATA is where
- * it looks for pages, which are numbered from there.  Everything below exits on
- * failure.
+ * it looks for pages, which are numbered from there.  Its type is
+ * KVM_X86_SW_PROTECTED_VM, the only one that has private memory and runs without a
+ * launch by confidential hardware.  Everything below exits on failure.
  */
 #define VM_DATA		0x10000ul
 #define VM_DATA_PAGES	16		/* what the guest can address: 64 KiB */
@@ -47,8 +51,11 @@ struct vm {
 	struct gmem_vm *gmem;
 };
 
-/* False if the VM has not got @mechanism, or none if that is GMEM_MECHANISM_NONE. */
-bool vm_create(struct vm *vm, unsigned long type, enum gmem_mechanism mechanism);
+/*
+ * A VM that uses @mechanism, or the best there is if that is GMEM_MECHANISM_NONE.  NULL,
+ * or what this kernel lacks for it, in a static buffer.
+ */
+const char *vm_create(struct vm *vm, enum gmem_mechanism mechanism);
 /* After the memories. */
 void vm_destroy(struct vm *vm);
 

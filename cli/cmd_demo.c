@@ -206,7 +206,7 @@ static void cost_story(struct vm *vm)
 	       is_tcg() ? " (TCG: an emulator, only the ratio means something)" : "");
 	in_place = cost(vm, GMEM_PRESERVE);
 	printf("  in place, contents kept %40.0f us\n", in_place);
-	if (!vm_create(&old, 1, GMEM_TWO_BACKINGS))
+	if (vm_create(&old, GMEM_TWO_BACKINGS))
 		return;
 	two_backings = cost(&old, GMEM_NONE);
 	printf("  two backings, contents lost %36.0f us\n", two_backings);
@@ -220,6 +220,7 @@ int cmd_demo(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{},
 	};
+	const char *lacking;
 	struct gmem *gmem;
 	struct vm vm;
 	uint8_t *mem;
@@ -234,11 +235,9 @@ int cmd_demo(int argc, char **argv)
 	if (optind < argc)
 		die_usage("demo takes no argument '%s'", argv[optind]);
 
-	if (!vm_create(&vm, 1, GMEM_IN_PLACE)) {
-		fputs("gmem: this kernel does not convert guest_memfd memory in place; "
-		      "'gmem probe' says what it does\n", stderr);
-		return EXIT_UNSUPPORTED;
-	}
+	lacking = vm_create(&vm, GMEM_IN_PLACE);
+	if (lacking)
+		die_unsupported(lacking);
 	gmem = vm_memory(&vm, PAGES * PAGE, GMEM_SHARED, VM_DATA_SLOT, VM_DATA, &mem);
 	printf("A guest with one vCPU, a guest_memfd of %d pages: mapped by the host and\n"
 	       "bound to the guest at %#lx, all of it shared\n", PAGES, VM_DATA);

@@ -103,14 +103,14 @@ static void make_demo(struct picture *picture)
 {
 	uint64_t size = DEMO_PAGES * PAGE, offset;
 	struct gmem_range range;
+	const char *lacking;
 	struct gmem *gmem;
 	struct vm vm;
 	int i;
 
-	if (!vm_create(&vm, 1, GMEM_MECHANISM_NONE)) {
-		fputs("gmem: this kernel converts no memory; 'gmem probe' says what it does\n", stderr);
-		exit(EXIT_UNSUPPORTED);
-	}
+	lacking = vm_create(&vm, GMEM_MECHANISM_NONE);
+	if (lacking)
+		die_unsupported(lacking);
 	gmem = vm_memory(&vm, size, GMEM_PRIVATE, VM_DATA_SLOT, 1ull << 32, NULL);
 	srand(1);
 	for (i = 0; i < 60; i++) {

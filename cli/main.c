@@ -47,6 +47,12 @@ void die_usage(const char *format, ...)
 	exit(EXIT_USAGE);
 }
 
+void die_unsupported(const char *lacking)
+{
+	fprintf(stderr, "gmem: %s\n", lacking);
+	exit(EXIT_UNSUPPORTED);
+}
+
 static int usage(FILE *to)
 {
 	size_t i;

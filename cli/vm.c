@@ -15,6 +15,10 @@
 
 #include "cmd.h"
 
+#ifndef KVM_X86_SW_PROTECTED_VM
+#define KVM_X86_SW_PROTECTED_VM 1
+#endif
+
 #define CODE_GPA	0x1000ul
 #define CODE_SLOT	0
 #define RFLAGS_ZERO	(1ul << 6)
@@ -91,32 +95,42 @@ static void vcpu_create(struct vm *vm)
 		die("KVM_SET_SREGS");
 }
 
-bool vm_create(struct vm *vm, unsigned long type, enum gmem_mechanism mechanism)
+const char *vm_create(struct vm *vm, enum gmem_mechanism mechanism)
 {
 	struct gmem_vm_opts opts = GMEM_INIT(struct gmem_vm_opts);
+	static char reason[128];
 	int r;
 
 	vm->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (vm->kvm < 0)
 		die("cannot open /dev/kvm (is KVM there, and are you in the group 'kvm'?)");
-	vm->fd = ioctl(vm->kvm, KVM_CREATE_VM, type);
+	vm->fd = ioctl(vm->kvm, KVM_CREATE_VM, KVM_X86_SW_PROTECTED_VM);
+	if (vm->fd < 0 && errno == EINVAL) {
+		close(vm->kvm);
+		return "this kernel has no VMs of type KVM_X86_SW_PROTECTED_VM: they need "
+		       "CONFIG_KVM_SW_PROTECTED_VM and nested paging";
+	}
 	if (vm->fd < 0)
-		die("KVM_CREATE_VM of type %lu", type);
+		die("KVM_CREATE_VM of type KVM_X86_SW_PROTECTED_VM");
 
-	opts.vm_type = type;
+	opts.vm_type = KVM_X86_SW_PROTECTED_VM;
 	opts.mechanism = mechanism;
 	r = gmem_vm_init(vm->fd, &opts, &vm->gmem);
 	if (r == -EOPNOTSUPP) {
 		close(vm->fd);
 		close(vm->kvm);
-		return false;
+		if (mechanism == GMEM_MECHANISM_NONE)
+			return "this kernel converts no memory; 'gmem probe' says what it does";
+		snprintf(reason, sizeof(reason), "this kernel does not convert memory \"%s\"; "
+			 "'gmem probe' says what it does", gmem_mechanism_name(mechanism));
+		return reason;
 	}
 	if (r) {
 		errno = -r;
 		die("gmem_vm_init");
 	}
 	vcpu_create(vm);
-	return true;
+	return NULL;
 }
 
 void vm_destroy(struct vm *vm)
