@@ -46,7 +46,8 @@ static int map_gpa_range(struct gmem_vm *vm, struct kvm_run *run,
 	r = nr_pages > UINT64_MAX / page_size ? -EINVAL :
 	    gmem_convert_gpa(vm, gpa, nr_pages * page_size,
 			     to_private ? GMEM_PRIVATE : GMEM_SHARED, opts, result);
-	run->hypercall.ret = r;
+	/* The only answers that KVM passes on; with another one the next KVM_RUN fails. */
+	run->hypercall.ret = !r ? 0 : r == -EAGAIN ? EAGAIN : EINVAL;
 	return r;
 }
 

@@ -324,8 +324,9 @@ int gmem_lookup_gpa(struct gmem_vm *vm, uint64_t gpa, struct gmem_range *range);
  * 0: it is done, run the vCPU again.  1: it was another exit, which is the caller's.
  * -EALREADY: a memory fault for pages that have the state already.  A conversion came
  * first, so run the vCPU again; if it comes back at once, the memory cannot be had.
- * Otherwise what gmem_convert_gpa() returns; after a hypercall the guest is told through
- * hypercall.ret, which the caller may overwrite, for example to try again later.
+ * Otherwise what gmem_convert_gpa() returns.  After a hypercall hypercall.ret has what KVM
+ * tells the guest: 0, EAGAIN for -EAGAIN, or EINVAL for the rest, which are positive and
+ * all that KVM takes.  The caller may put another of the three there.
  */
 int gmem_handle_exit(struct gmem_vm *vm, struct kvm_run *run, int run_error,
 		     const struct gmem_convert_opts *opts, struct gmem_result *result);

@@ -688,7 +688,16 @@ static void exits_become_conversions(void **state)
 	assert_false(kernel_private(FAKE_GPA + SLOT_SIZE + 3 * PAGE));
 	run.hypercall.args[1] = 1ull << 60;
 	assert_int_equal(gmem_handle_exit(vm, &run, 0, NULL, NULL), -EINVAL);
-	assert_int_equal((int64_t)run.hypercall.ret, -EINVAL);
+	assert_int_equal(run.hypercall.ret, EINVAL);
+	/* Whatever the error, KVM takes two of them only. */
+	run.hypercall.args[0] = FAKE_GPA + ALL;
+	run.hypercall.args[1] = 1;
+	assert_int_equal(gmem_handle_exit(vm, &run, 0, NULL, NULL), -ENXIO);
+	assert_int_equal(run.hypercall.ret, EINVAL);
+	run.hypercall.args[0] = FAKE_GPA;
+	fake_fail(CALL_CONVERT, 0, 1, EAGAIN);
+	assert_int_equal(gmem_handle_exit(vm, &run, 0, NULL, NULL), -EAGAIN);
+	assert_int_equal(run.hypercall.ret, EAGAIN);
 	run.hypercall.nr = KVM_HC_MAP_GPA_RANGE + 1;
 	assert_int_equal(gmem_handle_exit(vm, &run, 0, NULL, NULL), 1);
 	run.exit_reason = KVM_EXIT_HLT;
