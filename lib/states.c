@@ -110,11 +110,13 @@ static void set_bits(uint64_t *bits, uint64_t start, uint64_t end, bool is_priva
 	}
 }
 
-/* A chunk of one state again gives its page back. */
+/* A chunk of one state again gives its page back, or at least zeros it if it is locked. */
 static void settle(struct states *states, uint64_t chunk, uint8_t state)
 {
-	if (states->chunks[chunk] == MIXED)
-		madvise(chunk_bits(states, chunk), states->page_size, MADV_DONTNEED);
+	uint64_t *bits = chunk_bits(states, chunk);
+
+	if (states->chunks[chunk] == MIXED && madvise(bits, states->page_size, MADV_DONTNEED))
+		memset(bits, 0, states->page_size);
 	states->chunks[chunk] = state;
 }
 

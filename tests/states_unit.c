@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -104,6 +105,26 @@ static void chunk_of_one_state_gives_its_page_back(void **unused)
 	states_exit(&states);
 }
 
+/* Pages that may not go are what mlockall() makes of all of a VMM's memory. */
+static void locked_chunk_forgets_its_bits(void **unused)
+{
+	struct states states;
+
+	(void)unused;
+	assert_int_equal(states_init(&states, CHUNK, 4096, false), 0);
+	/* The sanitizer's mlock() does nothing. */
+	if (syscall(SYS_mlock, states.bits, 4096)) {
+		states_exit(&states);
+		skip();
+	}
+	states_set(&states, 3, 4, true);
+	states_set(&states, 0, CHUNK, false);
+	states_set(&states, 9, 10, true);
+	assert_false(states_is_private(&states, 3));
+	assert_int_equal(states_find(&states, 0, CHUNK, true), 9);
+	states_exit(&states);
+}
+
 static void sixteen_tebibytes_cost_little(void **unused)
 {
 	const uint64_t pages = (16ull << 40) / 4096;
@@ -126,6 +147,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_ranges_are_as_in_an_array),
 		cmocka_unit_test(chunk_of_one_state_gives_its_page_back),
+		cmocka_unit_test(locked_chunk_forgets_its_bits),
 		cmocka_unit_test(sixteen_tebibytes_cost_little),
 	};
 
