@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * A conversion, from top to bottom: check, tell listeners, ask the kernel, zero or
- * discard what the mechanism leaves, tell listeners, and remember.  Until the last step
+ * A conversion, from top to bottom: check, tell listeners, zero, ask the kernel, tell
+ * listeners, discard what the mechanism leaves, and remember.  Until the last step
  * the states are those of before, which is how an undo knows what to undo.
  */
 #include <errno.h>
@@ -427,6 +427,7 @@ static int convert_all(struct request *req, bool kept)
 static int punch_changes(struct request *req, bool shared_half, uint64_t *missed,
 			 enum gmem_step step)
 {
+	bool two = req->vm->probe.mechanism == GMEM_TWO_BACKINGS;
 	uint64_t at = req->start;
 	struct gmem_range change;
 	int r;
@@ -434,10 +435,13 @@ static int punch_changes(struct request *req, bool shared_half, uint64_t *missed
 	while (next_change(req, &at, &change)) {
 		r = punch_hole(shared_half ? change.gmem->shared_fd : change.gmem->private_fd,
 			       change.offset, change.size);
-		if (r && !missed)
-			return fail(req, step, address_of(req, &change), r);
-		if (r)
+		if (!r)
+			/* In place the page held what is lost if the conversion fails. */
+			req->result.contents_lost |= !two;
+		else if (missed)
 			*missed += change.size;
+		else
+			return fail(req, step, address_of(req, &change), r);
 	}
 
 	return 0;
@@ -461,9 +465,12 @@ static int convert(struct request *req)
 			return r;
 	}
 
-	/* Nobody has a right to the shared half of a private page. */
-	if (two && zero) {
-		r = punch_changes(req, true, NULL, GMEM_STEP_PREPARE);
+	/*
+	 * Zeros before the host may look.  With two backings nobody has a right to the shared
+	 * half of a private page; in place, without policies, the page itself goes.
+	 */
+	if (zero && (two || plain)) {
+		r = punch_changes(req, true, NULL, two ? GMEM_STEP_PREPARE : GMEM_STEP_ZERO);
 		if (r)
 			return r;
 	}
@@ -475,11 +482,7 @@ static int convert(struct request *req)
 		return r;
 	}
 
-	if (plain && zero) {
-		kept = false;
-		r = punch_changes(req, true, NULL, GMEM_STEP_ZERO);
-	}
-	if (!r && !req->to_private)
+	if (!req->to_private)
 		r = tell_all(req);
 	if (r) {
 		convert_back(req, req->end, kept);
@@ -487,6 +490,7 @@ static int convert(struct request *req)
 	}
 
 	/* From here on nothing fails. */
+	req->result.contents_lost = false;
 	if (two && !(req->opts.flags & GMEM_NO_DISCARD))
 		punch_changes(req, req->to_private, &req->result.undiscarded, GMEM_STEP_DONE);
 

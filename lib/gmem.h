@@ -247,9 +247,9 @@ enum gmem_step {
 	GMEM_STEP_DONE = 0,
 	GMEM_STEP_CHECK,		/* the request itself, before anything was done */
 	GMEM_STEP_BEFORE_PRIVATE,	/* a listener refused */
-	GMEM_STEP_PREPARE,		/* making the other half empty */
+	GMEM_STEP_PREPARE,		/* two backings: making the other half empty */
 	GMEM_STEP_CONVERT,		/* the kernel refused */
-	GMEM_STEP_ZERO,			/* zeroing on a kernel without policies */
+	GMEM_STEP_ZERO,			/* without policies: zeroing, before the kernel converts */
 	GMEM_STEP_AFTER_SHARED,		/* a listener refused */
 };
 
@@ -266,7 +266,11 @@ struct gmem_result {
 	uint64_t left;
 	uint64_t left_size;
 	int undo_error;
-	/* After a failure: undone, but what the pages held is gone. */
+	/*
+	 * After a failure: undone, but what the pages held is gone, or some of it.  That is so
+	 * after an undo that could not keep contents, and without policies after ZERO to
+	 * shared: the library zeros before the host may look, so before it can fail.
+	 */
 	bool contents_lost;
 	/* Two backings: bytes whose other half could not be given back.  No failure. */
 	uint64_t undiscarded;

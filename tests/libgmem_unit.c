@@ -578,7 +578,7 @@ static void order_of_steps_is_the_mechanisms(void **state)
 	trace_is("PPc");
 	/* Zeros before anyone looks. */
 	gmem_convert(b, 0, 2 * PAGE, GMEM_SHARED, NULL, NULL);
-	trace_is("cpSS");
+	trace_is("pcSS");
 	assert_int_equal(fake_file(gmem_private_fd(b))->punched[0], 1);
 	assert_int_equal(fake_file(gmem_private_fd(b))->punched[1], 0);
 	stop();
@@ -647,10 +647,23 @@ static void hole_that_fails_costs_memory_only(void **state)
 	fake_start();
 	start(GMEM_IN_PLACE_PLAIN);
 	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, NULL), 0);
+	/* In place they come first, and the contents go with them. */
 	fake_fail(CALL_PUNCH, 1, 1, ENOMEM);
 	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_SHARED, NULL, &result), -ENOMEM);
 	assert_int_equal(result.step, GMEM_STEP_ZERO);
+	assert_int_equal(result.where, FAKE_GPA + SLOT_SIZE);
 	assert_true(result.contents_lost);
+	expect_in_step();
+	fake_fail(CALL_PUNCH, 0, 1, ENOMEM);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_SHARED, NULL, &result), -ENOMEM);
+	assert_false(result.contents_lost);
+	fake_fail(CALL_CONVERT, 0, 1, ENOMEM);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_SHARED, NULL, &result), -ENOMEM);
+	assert_int_equal(result.step, GMEM_STEP_CONVERT);
+	assert_true(result.contents_lost);
+	expect_in_step();
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_SHARED, NULL, &result), 0);
+	assert_false(result.contents_lost);
 	expect_in_step();
 	stop();
 }
