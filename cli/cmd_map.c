@@ -15,6 +15,8 @@
 
 #define DEMO_PAGES	(64 * 64)
 #define CELL_PIXELS	12u
+/* So that a picture has 38 million pixels at most. */
+#define MAX_COLUMNS	512
 
 /* What the pages of a cell are. */
 enum cell { NOTHING, SHARED, PRIVATE, BOTH };
@@ -70,32 +72,57 @@ static void add_range(struct picture *picture, uint64_t start, uint64_t end, boo
 		picture->end = end;
 }
 
+/* False if @line is not START END private|shared. */
+static bool parse_range(const char *line, struct range *range)
+{
+	char state[16], rest, *at;
+	long long start, end;
+
+	errno = 0;
+	start = strtoll(line, &at, 0);
+	end = strtoll(at, &at, 0);
+	if (errno || start < 0 || end <= start || sscanf(at, "%15s %c", state, &rest) != 1 ||
+	    (strcmp(state, "private") && strcmp(state, "shared")))
+		return false;
+
+	*range = (struct range){ start, end, !strcmp(state, "private") };
+	return true;
+}
+
 static void read_file(struct picture *picture, const char *name)
 {
 	FILE *file = strcmp(name, "-") ? fopen(name, "r") : stdin;
-	char line[256], state[16], rest;
 	unsigned int number = 0;
-	long long start, end;
+	struct range range;
+	char *line = NULL;
+	size_t room = 0;
 
 	if (!file)
 		die("cannot read '%s'", name);
-	while (fgets(line, sizeof(line), file)) {
+	if (file == stdin)
+		name = "standard input";
+	while (getline(&line, &room, file) > 0) {
+		const char *text = line + strspn(line, " \t\r\n");
+
 		number++;
-		if (line[strspn(line, " \t\n")] == 0 || line[0] == '#')
+		if (!*text || *text == '#')
 			continue;
-		if (sscanf(line, "%lli %lli %15s %c", &start, &end, state, &rest) != 3 ||
-		    start < 0 || end <= start ||
-		    (strcmp(state, "private") && strcmp(state, "shared")))
-			die_usage("%s:%u: 'START END private' or 'START END shared' in bytes is expected",
-				  name, number);
-		add_range(picture, start, end, !strcmp(state, "private"));
+		if (!parse_range(text, &range)) {
+			errno = 0;
+			die("%s:%u: not 'START END private' or 'START END shared' in bytes, "
+			    "START < END < 2^63", name, number);
+		}
+		add_range(picture, range.start, range.end, range.is_private);
 	}
+	free(line);
 	if (ferror(file))
 		die("cannot read '%s'", name);
 	if (file != stdin)
 		fclose(file);
-	if (!picture->nr_ranges)
-		die_usage("%s says nothing of any range", name);
+	if (!picture->nr_ranges) {
+		errno = 0;
+		die("%s says nothing of any range", name);
+	}
 }
 
 /* A real memory, after a guest has asked for this and that. */
@@ -258,8 +285,8 @@ static void draw_png(const struct picture *picture, FILE *file)
 		}
 	}
 	if (!png_image_write_to_stdio(&image, file, 0, pixels, 0, NULL)) {
-		errno = EIO;
-		die("%s", image.message);
+		errno = 0;
+		die("cannot write the picture: %s", image.message);
 	}
 	free(pixels);
 }
@@ -305,8 +332,8 @@ int cmd_map(int argc, char **argv)
 			break;
 		case 'w':
 			columns = strtoul(optarg, &end, 0);
-			if (*end || columns < 1 || columns > 4096)
-				die_usage("'%s' columns: from 1 to 4096", optarg);
+			if (*end || columns < 1 || columns > MAX_COLUMNS)
+				die_usage("'%s' columns, where 1 to %d are possible", optarg, MAX_COLUMNS);
 			break;
 		case 'o':
 			output = optarg;

@@ -31,7 +31,9 @@ void die(const char *format, ...)
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
-	fprintf(stderr, ": %s\n", strerror(error));
+	if (error)
+		fprintf(stderr, ": %s", strerror(error));
+	fputc('\n', stderr);
 	exit(EXIT_WRONG);
 }
 

@@ -182,7 +182,7 @@ static void run_code(struct vm *vm, struct kvm_regs *regs, const struct gmem_con
 		die("KVM_RUN, exit reason %u", vm->run->exit_reason);
 	}
 	if (vm->run->exit_reason != KVM_EXIT_HLT) {
-		errno = EPROTO;
+		errno = 0;
 		die("the guest ended with exit reason %u", vm->run->exit_reason);
 	}
 	if (ioctl(vm->vcpu, KVM_GET_REGS, regs))
