@@ -5,6 +5,7 @@
  * the states are those of before, which is how an undo knows what to undo.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -219,39 +220,37 @@ static int tell(const struct request *req, struct gmem_listener *listener, bool 
 	return 0;
 }
 
-/* Undo what @listener and those behind it, up to @until, were told; the last one first. */
-static void untell(struct request *req, struct gmem_listener *listener,
-		   const struct gmem_listener *until)
+/* Undo what the first @nr listeners were told, the last one first. */
+static void untell(struct request *req, size_t nr)
 {
-	uint64_t end = req->end;
+	uint64_t end;
 	int r;
 
-	if (listener == until)
-		return;
-
-	untell(req, listener->next, until);
-	r = tell(req, listener, !req->to_private, &end);
-	if (r && !req->result.undo_error)
-		req->result.undo_error = r;
+	while (nr--) {
+		end = req->end;
+		r = tell(req, req->vm->listeners[nr], !req->to_private, &end);
+		if (r && !req->result.undo_error)
+			req->result.undo_error = r;
+	}
 }
 
 static int tell_all(struct request *req)
 {
-	struct gmem_listener *l;
 	uint64_t end;
+	size_t i;
 	int r;
 
-	for (l = req->vm->listeners; l; l = l->next) {
+	for (i = 0; i < req->vm->nr_listeners; i++) {
 		end = req->end;
-		r = tell(req, l, req->to_private, &end);
+		r = tell(req, req->vm->listeners[i], req->to_private, &end);
 		if (!r)
 			continue;
 
 		/* This one until where it refused, the ones before it altogether. */
 		fail(req, req->to_private ? GMEM_STEP_BEFORE_PRIVATE : GMEM_STEP_AFTER_SHARED,
 		     end, r);
-		tell(req, l, !req->to_private, &end);
-		untell(req, req->vm->listeners, l);
+		tell(req, req->vm->listeners[i], !req->to_private, &end);
+		untell(req, i);
 		return r;
 	}
 
@@ -478,7 +477,7 @@ static int convert(struct request *req)
 	r = convert_all(req, kept);
 	if (r) {
 		if (req->to_private)
-			untell(req, req->vm->listeners, NULL);
+			untell(req, req->vm->nr_listeners);
 		return r;
 	}
 
@@ -545,43 +544,60 @@ API int gmem_convert(struct gmem *gmem, uint64_t offset, uint64_t size, uint64_t
 
 /* ---- Who is told ----------------------------------------------------------- */
 
+/* Where @listener is, or how many there are. */
+static size_t position(const struct gmem_vm *vm, const struct gmem_listener *listener)
+{
+	size_t i;
+
+	for (i = 0; i < vm->nr_listeners && vm->listeners[i] != listener; i++)
+		;
+
+	return i;
+}
+
 API int gmem_add_listener(struct gmem_vm *vm, struct gmem_listener *listener)
 {
-	struct gmem_listener **at;
-	int r = 0;
+	struct gmem_listener **listeners, known;
+	int r = take_struct(&known, listener, sizeof(known));
 
-	if (listener->struct_size < sizeof(*listener) || !listener->before_private ||
-	    !listener->after_shared)
+	if (r)
+		return r;
+	if (!known.before_private || !known.after_shared)
 		return -EINVAL;
 
 	pthread_mutex_lock(&vm->lock);
 	wait_for_conversions(vm);
-	for (at = &vm->listeners; *at && *at != listener; at = &(*at)->next)
-		;
-	if (*at) {
+	if (position(vm, listener) < vm->nr_listeners) {
 		r = -EEXIST;
-	} else {
-		listener->next = NULL;
-		*at = listener;
+		goto out_unlock;
 	}
-	pthread_mutex_unlock(&vm->lock);
+	listeners = realloc(vm->listeners, (vm->nr_listeners + 1) * sizeof(*listeners));
+	if (!listeners) {
+		r = -ENOMEM;
+		goto out_unlock;
+	}
+	vm->listeners = listeners;
+	vm->listeners[vm->nr_listeners++] = listener;
 
+out_unlock:
+	pthread_mutex_unlock(&vm->lock);
 	return r;
 }
 
 API int gmem_remove_listener(struct gmem_vm *vm, struct gmem_listener *listener)
 {
-	struct gmem_listener **at;
-	int r = 0;
+	int r = -ENOENT;
+	size_t i;
 
 	pthread_mutex_lock(&vm->lock);
 	wait_for_conversions(vm);
-	for (at = &vm->listeners; *at && *at != listener; at = &(*at)->next)
-		;
-	if (*at)
-		*at = listener->next;
-	else
-		r = -ENOENT;
+	i = position(vm, listener);
+	if (i < vm->nr_listeners) {
+		vm->nr_listeners--;
+		memmove(vm->listeners + i, vm->listeners + i + 1,
+			(vm->nr_listeners - i) * sizeof(*vm->listeners));
+		r = 0;
+	}
 	pthread_mutex_unlock(&vm->lock);
 
 	return r;

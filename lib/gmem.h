@@ -200,13 +200,12 @@ struct gmem_listener {
 	int (*before_private)(struct gmem_listener *listener, const struct gmem_range *range);
 	int (*after_shared)(struct gmem_listener *listener, const struct gmem_range *range);
 	void *arg;
-	struct gmem_listener *next;	/* the library's */
 };
 
 /*
  * @listener stays the caller's, in place until it is removed.  Adding does not call it
  * for what is shared already: iterate with gmem_lookup().  -EINVAL: without its size or
- * a function; -EEXIST: is there already.  Removing: -ENOENT.
+ * a function; -EEXIST: is there already; -ENOMEM, -E2BIG.  Removing: -ENOENT.
  */
 int gmem_add_listener(struct gmem_vm *vm, struct gmem_listener *listener);
 int gmem_remove_listener(struct gmem_vm *vm, struct gmem_listener *listener);

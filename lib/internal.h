@@ -59,7 +59,8 @@ struct gmem_vm {
 	struct request *requests;
 	struct binding *bindings;
 	size_t nr_bindings;
-	struct gmem_listener *listeners;
+	struct gmem_listener **listeners;
+	size_t nr_listeners;
 };
 
 struct gmem {

@@ -70,6 +70,7 @@ API void gmem_vm_exit(struct gmem_vm *vm)
 
 	pthread_cond_destroy(&vm->changed);
 	pthread_mutex_destroy(&vm->lock);
+	free(vm->listeners);
 	free(vm->bindings);
 	free(vm);
 }

@@ -249,6 +249,40 @@ static void structs_grow_both_ways(void **state)
 	stop();
 }
 
+static void listeners_grow_both_ways(void **state)
+{
+	struct { struct gmem_listener listener; uint64_t later; } newer = {
+		.listener = {
+			.struct_size = sizeof(newer),
+			.before_private = before_private,
+			.after_shared = after_shared,
+		},
+		.later = 1,
+	};
+	struct gmem_listener *listener = &newer.listener;
+
+	(void)state;
+	start(GMEM_IN_PLACE);
+	assert_int_equal(gmem_add_listener(vm, listener), -E2BIG);
+	newer.later = 0;
+	assert_int_equal(gmem_add_listener(vm, listener), 0);
+	assert_int_equal(gmem_add_listener(vm, listener), -EEXIST);
+	assert_int_equal(gmem_remove_listener(vm, listener), 0);
+	assert_int_equal(gmem_remove_listener(vm, listener), -ENOENT);
+	/* An older caller has the functions, and nothing behind them. */
+	listener->struct_size = offsetof(struct gmem_listener, arg);
+	assert_int_equal(gmem_add_listener(vm, listener), 0);
+	assert_int_equal(gmem_remove_listener(vm, listener), 0);
+	listener->struct_size = offsetof(struct gmem_listener, after_shared);
+	assert_int_equal(gmem_add_listener(vm, listener), -EINVAL);
+	listener->struct_size = 0;
+	assert_int_equal(gmem_add_listener(vm, listener), -EINVAL);
+	/* The others are told as before. */
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, NULL), 0);
+	expect_in_step();
+	stop();
+}
+
 static void descriptors_are_close_on_exec(void **state)
 {
 	enum gmem_mechanism mechanism;
@@ -784,6 +818,7 @@ int main(void)
 		CASE(capability_that_lies_is_not_believed),
 		CASE(probe_without_a_descriptor_says_so),
 		CASE(structs_grow_both_ways),
+		CASE(listeners_grow_both_ways),
 		CASE(descriptors_are_close_on_exec),
 		CASE(wrong_bindings_are_refused),
 		CASE(binding_gives_the_vm_its_attributes),
