@@ -52,7 +52,7 @@ static void print_table(const struct row *rows, size_t nr)
 	       "POLICIES TO SHARED", "POLICIES TO PRIVATE");
 	for (row = rows; row < rows + nr; row++) {
 		if (row->error) {
-			printf("%-14s cannot be created: %s\n", type_names[row->type],
+			printf("%-14s cannot be tried: %s\n", type_names[row->type],
 			       strerror(row->error));
 			continue;
 		}
