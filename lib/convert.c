@@ -197,61 +197,31 @@ static void finish(struct request *req)
 
 /* ---- Listeners ------------------------------------------------------------ */
 
-/*
- * Tell @listener of the changes up to @end.  The list does not change meanwhile, and
- * the states neither.  *@end becomes where it refused.
- */
-static int tell(const struct request *req, struct gmem_listener *listener, bool to_private,
-		uint64_t *end)
+static int tell(const struct request *req, size_t listener, const struct gmem_range *change,
+		bool to_private)
 {
-	struct gmem_range change;
-	uint64_t at = req->start;
-	int r;
+	struct gmem_listener *l = req->vm->listeners[listener];
+	int r = to_private ? l->before_private(l, change) : l->after_shared(l, change);
 
-	while (next_change(req, &at, &change) && address_of(req, &change) < *end) {
-		r = to_private ? listener->before_private(listener, &change) :
-				 listener->after_shared(listener, &change);
-		if (r) {
-			*end = address_of(req, &change);
-			return r < 0 ? r : -ECANCELED;
-		}
-	}
-
-	return 0;
+	return r > 0 ? -ECANCELED : r;
 }
 
-/* Undo what the first @nr listeners were told, the last one first. */
-static void untell(struct request *req, size_t nr)
-{
-	uint64_t end;
-	int r;
-
-	while (nr--) {
-		end = req->end;
-		r = tell(req, req->vm->listeners[nr], !req->to_private, &end);
-		if (r && !req->result.undo_error)
-			req->result.undo_error = r;
-	}
-}
-
+/* One change after the other, each to all listeners: so @told says who knows of what. */
 static int tell_all(struct request *req)
 {
-	uint64_t end;
+	uint64_t at = req->start;
+	struct gmem_range change;
 	size_t i;
 	int r;
 
-	for (i = 0; i < req->vm->nr_listeners; i++) {
-		end = req->end;
-		r = tell(req, req->vm->listeners[i], req->to_private, &end);
-		if (!r)
-			continue;
-
-		/* This one until where it refused, the ones before it altogether. */
-		fail(req, req->to_private ? GMEM_STEP_BEFORE_PRIVATE : GMEM_STEP_AFTER_SHARED,
-		     end, r);
-		tell(req, req->vm->listeners[i], !req->to_private, &end);
-		untell(req, i);
-		return r;
+	while (next_change(req, &at, &change)) {
+		for (i = 0; i < req->vm->nr_listeners; i++, req->told++) {
+			r = tell(req, i, &change, req->to_private);
+			if (r)
+				return fail(req, req->to_private ? GMEM_STEP_BEFORE_PRIVATE :
+								   GMEM_STEP_AFTER_SHARED,
+					    address_of(req, &change), r);
+		}
 	}
 
 	return 0;
@@ -323,41 +293,6 @@ static void remember(struct request *req, const struct gmem_range *range)
 	pthread_mutex_unlock(&req->vm->lock);
 }
 
-/*
- * Convert back what is in front of @end.  Only what changed, as the rest was so before;
- * and keeping contents if that can be had.  What stays converted is remembered so.
- */
-static void convert_back(struct request *req, uint64_t end, bool kept)
-{
-	const struct gmem_probe *probe = &req->vm->probe;
-	uint32_t policies = req->to_private ? probe->to_shared : probe->to_private;
-	uint64_t policy = policies & GMEM_POLICY_BIT(GMEM_PRESERVE) ? GMEM_PRESERVE : GMEM_NONE;
-	struct gmem_result *result = &req->result;
-	uint64_t at = req->start, where;
-	struct gmem_range change;
-	int r;
-
-	while (next_change(req, &at, &change) && address_of(req, &change) < end) {
-		/* Only in the library's eyes. */
-		if (probe->mechanism == GMEM_TWO_BACKINGS && change.gpa == GMEM_NO_GPA)
-			continue;
-
-		r = req->opts.flags & GMEM_NO_UNDO ? -ECANCELED :
-		    call_kernel(req, &change, !req->to_private, policy, &where);
-		if (!r) {
-			result->contents_lost |= !kept || policy != GMEM_PRESERVE;
-			continue;
-		}
-
-		remember(req, &change);
-		if (!result->undo_error)
-			result->undo_error = r;
-		if (!result->left_size)
-			result->left = address_of(req, &change);
-		result->left_size = address_of(req, &change) + change.size - result->left;
-	}
-}
-
 static uint64_t now_ms(void)
 {
 	struct timespec ts;
@@ -397,14 +332,14 @@ static int wait_for_holder(struct request *req, uint64_t began_ms, uint64_t wher
 	return 0;
 }
 
-/* All calls, or none. */
-static int convert_all(struct request *req, bool kept)
+/* All calls, until one fails. */
+static int convert_all(struct request *req)
 {
-	uint64_t began = now_ms(), at = req->start, from = at, where;
+	uint64_t began = now_ms(), at = req->start, where;
 	struct gmem_range call;
 	int r;
 
-	for (; next_call(req, &at, &call); from = at) {
+	for (; next_call(req, &at, &call); req->converted = at) {
 		while ((r = call_kernel(req, &call, req->to_private, req->policy,
 					&where)) == -EAGAIN) {
 			req->result.attempts++;
@@ -412,12 +347,10 @@ static int convert_all(struct request *req, bool kept)
 			if (r)
 				break;
 		}
-		if (r) {
-			fail(req, GMEM_STEP_CONVERT, where, r);
-			convert_back(req, from, kept);
-			return r;
-		}
+		if (r)
+			return fail(req, GMEM_STEP_CONVERT, where, r);
 	}
+	req->converted = req->end;
 
 	return 0;
 }
@@ -446,45 +379,132 @@ static int punch_changes(struct request *req, bool shared_half, uint64_t *missed
 	return 0;
 }
 
+/* ---- Undo ------------------------------------------------------------------ */
+
+static void note(struct request *req, int undo_error)
+{
+	if (!req->result.undo_error)
+		req->result.undo_error = undo_error;
+}
+
+/* @change does not go back, for the reason @undo_error. */
+static void leave(struct request *req, const struct gmem_range *change, int undo_error)
+{
+	struct gmem_result *result = &req->result;
+
+	note(req, undo_error);
+	remember(req, change);
+	if (!result->left_size)
+		result->left = address_of(req, change);
+	result->left_size = address_of(req, change) + change->size - result->left;
+}
+
+/* Keeping contents if that can be had. */
+static int convert_back(struct request *req, const struct gmem_range *change)
+{
+	const struct gmem_probe *probe = &req->vm->probe;
+	uint32_t policies = req->to_private ? probe->to_shared : probe->to_private;
+	uint64_t policy = policies & GMEM_POLICY_BIT(GMEM_PRESERVE) ? GMEM_PRESERVE : GMEM_NONE;
+	bool two = probe->mechanism == GMEM_TWO_BACKINGS;
+	bool plain = probe->mechanism == GMEM_IN_PLACE_PLAIN;
+	uint64_t where;
+	int r;
+
+	/* It has changed in the library's eyes only. */
+	if (two && change->gpa == GMEM_NO_GPA)
+		return 0;
+
+	r = call_kernel(req, change, !req->to_private, policy, &where);
+	/* Both halves are there still; what is plain keeps both ways or neither. */
+	if (!r && !two && (policy != GMEM_PRESERVE || (!plain && req->policy != GMEM_PRESERVE)))
+		req->result.contents_lost = true;
+
+	return r;
+}
+
+/* The first @told listeners have let go of @change, and take hold again where it is shared. */
+static void undo_to_private(struct request *req, const struct gmem_range *change, size_t told)
+{
+	int r = 0;
+
+	if (address_of(req, change) < req->converted)
+		r = req->opts.flags & GMEM_NO_UNDO ? -ECANCELED : convert_back(req, change);
+	if (r) {
+		leave(req, change, r);
+		return;
+	}
+	while (told)
+		note(req, tell(req, --told, change, false));
+}
+
+/*
+ * The first @told listeners hold @change.  They let go before it goes back, the last one
+ * first.  If one does not, or the kernel refuses, all get to hold what stays shared.
+ */
+static void undo_to_shared(struct request *req, const struct gmem_range *change, size_t told)
+{
+	int r = req->opts.flags & GMEM_NO_UNDO ? -ECANCELED : 0;
+
+	while (!r && told) {
+		r = tell(req, told - 1, change, true);
+		if (!r)
+			told--;
+	}
+	if (!r)
+		r = convert_back(req, change);
+	if (!r)
+		return;
+
+	leave(req, change, r);
+	for (; told < req->vm->nr_listeners; told++)
+		note(req, tell(req, told, change, false));
+}
+
+/*
+ * Only what changed, as the rest was so before.  What stays converted is remembered so,
+ * and listeners hold in the end what is shared, except where they refused.
+ */
+static void undo(struct request *req)
+{
+	size_t nr = req->vm->nr_listeners, told;
+	uint64_t at = req->start;
+	struct gmem_range change;
+
+	while (next_change(req, &at, &change)) {
+		told = req->told < nr ? req->told : nr;
+		req->told -= told;
+		if (req->to_private)
+			undo_to_private(req, &change, told);
+		else if (address_of(req, &change) < req->converted)
+			undo_to_shared(req, &change, told);
+	}
+}
+
+/* ---- All of it -------------------------------------------------------------- */
+
 static int convert(struct request *req)
 {
 	bool two = req->vm->probe.mechanism == GMEM_TWO_BACKINGS;
 	bool plain = req->vm->probe.mechanism == GMEM_IN_PLACE_PLAIN;
 	bool zero = req->policy == GMEM_ZERO && !req->to_private;
-	/* Would the contents survive an undo? */
-	bool kept = two || req->policy == GMEM_PRESERVE ||
-		    (plain && req->vm->probe.to_shared & GMEM_POLICY_BIT(GMEM_PRESERVE));
 	struct gmem_range part;
 	uint64_t at;
-	int r;
+	int r = 0;
 
-	if (req->to_private) {
+	if (req->to_private)
 		r = tell_all(req);
-		if (r)
-			return r;
-	}
-
 	/*
 	 * Zeros before the host may look.  With two backings nobody has a right to the shared
 	 * half of a private page; in place, without policies, the page itself goes.
 	 */
-	if (zero && (two || plain)) {
+	if (!r && zero && (two || plain))
 		r = punch_changes(req, true, NULL, two ? GMEM_STEP_PREPARE : GMEM_STEP_ZERO);
-		if (r)
-			return r;
-	}
-
-	r = convert_all(req, kept);
-	if (r) {
-		if (req->to_private)
-			untell(req, req->vm->nr_listeners);
-		return r;
-	}
-
-	if (!req->to_private)
+	if (!r)
+		r = convert_all(req);
+	if (!r && !req->to_private)
 		r = tell_all(req);
 	if (r) {
-		convert_back(req, req->end, kept);
+		undo(req);
 		return r;
 	}
 
@@ -510,6 +530,7 @@ static int start(struct request *req, uint64_t size, uint64_t attributes,
 		r = take_struct(&req->opts, caller, sizeof(req->opts));
 
 	req->end = req->start + size;
+	req->converted = req->start;
 	req->to_private = attributes == GMEM_PRIVATE;
 	req->policy = req->to_private ? req->opts.to_private : req->opts.to_shared;
 

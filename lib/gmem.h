@@ -191,9 +191,14 @@ struct gmem_range {
  * by the other one, in the same thread.  Either may block and may look states up, which
  * are the ones of before the conversion; it must not convert, bind, or add listeners.
  *
- * Listeners are told in the order in which they were added, and undone in the reverse.
- * before_private() returns 0, or -errno to refuse the conversion.  So does after_shared():
- * then the range goes back to private, as far as that is possible.
+ * Of each range listeners are told in the order in which they were added, and undone in
+ * the reverse.  before_private() returns 0, or -errno to refuse the conversion.  So does
+ * after_shared(): then all goes back to private, as far as that is possible.
+ *
+ * An undo goes on when a listener refuses, and result->undo_error has what the first one
+ * returned.  A range that one does not let go of stays shared.  What stays shared, as the
+ * undo failed or was declined, is told to all with after_shared().  So in the end each has
+ * heard of what is shared and what is not, and has agreed but where it refused itself.
  */
 struct gmem_listener {
 	size_t struct_size;

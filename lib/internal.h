@@ -86,6 +86,9 @@ struct request {
 	enum gmem_policy policy;
 	struct gmem_convert_opts opts;
 	struct gmem_result result;
+	/* How far it is, for an undo: up to where converted, and how often a listener agreed. */
+	uint64_t converted;
+	size_t told;
 };
 
 /* binding.c */

@@ -28,37 +28,43 @@
 
 static struct gmem_vm *vm;
 static struct gmem *a, *b;
-/* How often each guest page is known to the listeners as shared; 1 at first. */
-static int known[FAKE_PAGES];
-static int refuse_at = -1;
+/* How often each listener knows each guest page as shared; once at first. */
+static struct gmem_listener listeners[2];
+static int known[2][FAKE_PAGES];
+/* At which guest page which listener refuses, in each direction. */
+static int refuser, refuse_private, refuse_shared;
+
+static int told(struct gmem_listener *listener, const struct gmem_range *range, int refuse_at,
+		const char *names, int change)
+{
+	uint64_t page = (range->gpa - FAKE_GPA) / PAGE, end = page + range->size / PAGE;
+	int i = listener - listeners;
+
+	if (i == refuser && (int)page == refuse_at)
+		return -EBUSY;
+	fake_note(names[i]);
+	for (; page < end; page++)
+		known[i][page] += change;
+	return 0;
+}
 
 static int before_private(struct gmem_listener *listener, const struct gmem_range *range)
 {
-	uint64_t page = (range->gpa - FAKE_GPA) / PAGE, end = page + range->size / PAGE;
-
-	(void)listener;
-	if ((int)page == refuse_at)
-		return -EBUSY;
-	fake_note('P');
-	for (; page < end; page++)
-		known[page]--;
-	return 0;
+	return told(listener, range, refuse_private, "PQ", -1);
 }
 
 static int after_shared(struct gmem_listener *listener, const struct gmem_range *range)
 {
-	uint64_t page = (range->gpa - FAKE_GPA) / PAGE, end = page + range->size / PAGE;
-
-	(void)listener;
-	if ((int)page == refuse_at)
-		return -EBUSY;
-	fake_note('S');
-	for (; page < end; page++)
-		known[page]++;
-	return 0;
+	return told(listener, range, refuse_shared, "ST", 1);
 }
 
-static struct gmem_listener listeners[2];
+/* -1 for a direction that it does not refuse. */
+static void refuse(int who, int private_at, int shared_at)
+{
+	refuser = who;
+	refuse_private = private_at;
+	refuse_shared = shared_at;
+}
 
 static void start(enum gmem_mechanism mechanism)
 {
@@ -80,8 +86,8 @@ static void start(enum gmem_mechanism mechanism)
 		assert_int_equal(gmem_add_listener(vm, &listeners[i]), 0);
 	}
 	for (i = 0; i < FAKE_PAGES; i++)
-		known[i] = 2;
-	refuse_at = -1;
+		known[0][i] = known[1][i] = 1;
+	refuse(0, -1, -1);
 	memset(fake.trace, 0, sizeof(fake.trace));
 }
 
@@ -104,17 +110,26 @@ static bool kernel_private(uint64_t gpa)
 	return fake_file(gmem_private_fd(a))->is_private[page < 16 ? page : page - 16];
 }
 
-static void expect_in_step(void)
+/* The library is, and the listeners; but for the @nr pages from @page on, where @who refused. */
+static void expect_in_step_but(int who, uint64_t page, uint64_t nr)
 {
 	struct gmem_range range;
-	uint64_t gpa;
+	uint64_t at;
+	int i;
 
-	for (gpa = FAKE_GPA; gpa < FAKE_GPA + ALL; gpa += PAGE) {
-		assert_int_equal(gmem_lookup_gpa(vm, gpa, &range), 0);
-		assert_int_equal(range.attributes == GMEM_PRIVATE, kernel_private(gpa));
-		assert_int_equal(known[(gpa - FAKE_GPA) / PAGE],
-				 range.attributes == GMEM_PRIVATE ? 0 : 2);
+	for (at = 0; at < ALL / PAGE; at++) {
+		assert_int_equal(gmem_lookup_gpa(vm, FAKE_GPA + at * PAGE, &range), 0);
+		assert_int_equal(range.attributes == GMEM_PRIVATE,
+				 kernel_private(FAKE_GPA + at * PAGE));
+		for (i = 0; i < 2; i++)
+			assert_int_equal(known[i][at], range.attributes == GMEM_SHARED &&
+					 !(i == who && at >= page && at - page < nr));
 	}
+}
+
+static void expect_in_step(void)
+{
+	expect_in_step_but(-1, 0, 0);
 }
 
 static unsigned int open_files(void)
@@ -597,9 +612,9 @@ static void order_of_steps_is_the_mechanisms(void **state)
 	(void)state;
 	start(GMEM_IN_PLACE);
 	gmem_convert(b, 0, PAGE, GMEM_PRIVATE, NULL, NULL);
-	trace_is("PPc");
+	trace_is("PQc");
 	gmem_convert(b, 0, PAGE, GMEM_SHARED, NULL, NULL);
-	trace_is("cSS");
+	trace_is("cST");
 	gmem_convert(b, 0, PAGE, GMEM_SHARED, NULL, NULL);
 	trace_is("c");
 	stop();
@@ -609,10 +624,10 @@ static void order_of_steps_is_the_mechanisms(void **state)
 	fake.knows_policies = false;
 	start(GMEM_IN_PLACE_PLAIN);
 	gmem_convert(b, 0, PAGE, GMEM_PRIVATE, NULL, NULL);
-	trace_is("PPc");
+	trace_is("PQc");
 	/* Zeros before anyone looks. */
 	gmem_convert(b, 0, 2 * PAGE, GMEM_SHARED, NULL, NULL);
-	trace_is("pcSS");
+	trace_is("pcST");
 	assert_int_equal(fake_file(gmem_private_fd(b))->punched[0], 1);
 	assert_int_equal(fake_file(gmem_private_fd(b))->punched[1], 0);
 	stop();
@@ -621,10 +636,10 @@ static void order_of_steps_is_the_mechanisms(void **state)
 	fake_start();
 	start(GMEM_TWO_BACKINGS);
 	gmem_convert(b, 0, PAGE, GMEM_PRIVATE, NULL, NULL);
-	trace_is("PPap");
+	trace_is("PQap");
 	/* The shared half is emptied, and the private half goes last. */
 	gmem_convert(b, 0, PAGE, GMEM_SHARED, NULL, NULL);
-	trace_is("paSSp");
+	trace_is("paSTp");
 	assert_int_equal(fake_file(gmem_private_fd(b))->punched[0], 1);
 	stop();
 }
@@ -638,26 +653,155 @@ static void listener_that_refuses_is_undone(void **state)
 	for (mechanism = GMEM_TWO_BACKINGS; mechanism <= GMEM_IN_PLACE; mechanism++) {
 		start(mechanism);
 		/* At the second slot, with the first one told. */
-		refuse_at = 8;
+		refuse(0, 8, -1);
 		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, &result), -EBUSY);
 		assert_int_equal(result.step, GMEM_STEP_BEFORE_PRIVATE);
 		assert_int_equal(result.where, FAKE_GPA + SLOT_SIZE);
 		expect_in_step();
-		trace_is("PS");
+		trace_is("PQTS");
 
-		refuse_at = -1;
+		refuse(0, -1, -1);
 		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, NULL), 0);
-		refuse_at = 8;
+		refuse(1, -1, 8);
 		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_SHARED, NULL, &result), -EBUSY);
 		assert_int_equal(result.step, GMEM_STEP_AFTER_SHARED);
 		assert_int_equal(result.left_size, 0);
-		refuse_at = -1;
 		expect_in_step();
 		assert_true(kernel_private(FAKE_GPA));
 		stop();
 		fake_stop();
 		fake_start();
 	}
+}
+
+/* All to shared, of which something stays so that should not. */
+static int fail_to_shared(uint32_t flags, struct gmem_result *result)
+{
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
+
+	opts.flags = flags;
+	return gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_SHARED, &opts, result);
+}
+
+static void listeners_know_what_stays_shared(void **state)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+
+	(void)state;
+	fake.knows_convert_of_vm = false;
+	start(GMEM_IN_PLACE);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, NULL), 0);
+	memset(fake.trace, 0, sizeof(fake.trace));
+
+	/* The third slot refuses, and the first does not go back: nobody was told so far. */
+	fake_fail(CALL_CONVERT, 2, 2, EIO);
+	assert_int_equal(fail_to_shared(0, &result), -EIO);
+	assert_int_equal(result.left, FAKE_GPA);
+	assert_int_equal(result.left_size, SLOT_SIZE);
+	assert_int_equal(result.undo_error, -EIO);
+	expect_in_step();
+	assert_false(kernel_private(FAKE_GPA));
+	trace_is("ccSTc");
+
+	/* A listener refuses, and nothing goes back: all know of all, but for what it refused. */
+	refuse(1, -1, 16);
+	fake_fail(CALL_CONVERT, 3, 2, EAGAIN);
+	assert_int_equal(fail_to_shared(0, &result), -EBUSY);
+	assert_int_equal(result.left, FAKE_GPA + SLOT_SIZE);
+	assert_int_equal(result.left_size, 2 * SLOT_SIZE);
+	assert_int_equal(result.undo_error, -EAGAIN);
+	expect_in_step_but(1, 16, 8);
+	trace_is("cccSTSQPSTPS");
+	stop();
+}
+
+static void undo_that_is_declined_is_told(void **state)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+
+	(void)state;
+	start(GMEM_IN_PLACE);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, NULL), 0);
+	memset(fake.trace, 0, sizeof(fake.trace));
+	refuse(0, -1, 8);
+	assert_int_equal(fail_to_shared(GMEM_NO_UNDO, &result), -EBUSY);
+	assert_int_equal(result.step, GMEM_STEP_AFTER_SHARED);
+	assert_int_equal(result.where, FAKE_GPA + SLOT_SIZE);
+	assert_int_equal(result.left, FAKE_GPA);
+	assert_int_equal(result.left_size, ALL);
+	expect_in_step_but(0, 8, 8);
+	trace_is("cSTTST");
+	stop();
+}
+
+static void listener_that_does_not_let_go_keeps_it_shared(void **state)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+	int who;
+
+	(void)state;
+	for (who = 0; who < 2; who++) {
+		start(GMEM_IN_PLACE);
+		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, NULL), 0);
+		memset(fake.trace, 0, sizeof(fake.trace));
+		/* It refuses the third slot, and does not give the second back. */
+		refuse(who, 8, 16);
+		assert_int_equal(fail_to_shared(0, &result), -EBUSY);
+		assert_int_equal(result.where, FAKE_GPA + 2 * SLOT_SIZE);
+		assert_int_equal(result.left, FAKE_GPA + SLOT_SIZE);
+		assert_int_equal(result.left_size, SLOT_SIZE);
+		assert_int_equal(result.undo_error, -EBUSY);
+		expect_in_step();
+		assert_true(kernel_private(FAKE_GPA));
+		assert_true(kernel_private(FAKE_GPA + 2 * SLOT_SIZE));
+		trace_is(who ? "cSTSTSQPcPc" : "cSTSTQPcQTc");
+		stop();
+		fake_stop();
+		fake_start();
+	}
+}
+
+static void undo_goes_on_after_a_listener_that_refuses(void **state)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+
+	(void)state;
+	start(GMEM_IN_PLACE);
+	/* The kernel refuses, and one does not take the first slot again. */
+	refuse(1, -1, 0);
+	fake_fail(CALL_CONVERT, 0, 1, EIO);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, &result), -EIO);
+	assert_int_equal(result.undo_error, -EBUSY);
+	assert_int_equal(result.left_size, 0);
+	expect_in_step_but(1, 0, 8);
+	stop();
+
+	fake_stop();
+	fake_start();
+	start(GMEM_IN_PLACE);
+	/* The same for one that has refused itself. */
+	refuse(1, 8, 0);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, &result), -EBUSY);
+	assert_int_equal(result.step, GMEM_STEP_BEFORE_PRIVATE);
+	assert_int_equal(result.undo_error, -EBUSY);
+	expect_in_step_but(1, 0, 8);
+	stop();
+}
+
+static void undo_with_two_backings_loses_nothing(void **state)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+
+	(void)state;
+	start(GMEM_TWO_BACKINGS);
+	/* Two bindings, two calls. */
+	fake_fail(CALL_ATTRIBUTES, 1, 1, ENOMEM);
+	assert_int_equal(gmem_convert(a, 0, 2 * SLOT_SIZE, GMEM_PRIVATE, NULL, &result), -ENOMEM);
+	assert_int_equal(result.left_size, 0);
+	assert_false(result.contents_lost);
+	expect_in_step();
+	trace_is("PQPQaaTSTS");
+	stop();
 }
 
 static void hole_that_fails_costs_memory_only(void **state)
@@ -833,6 +977,11 @@ int main(void)
 		CASE(unsupported_policy_is_refused_beforehand),
 		CASE(order_of_steps_is_the_mechanisms),
 		CASE(listener_that_refuses_is_undone),
+		CASE(listeners_know_what_stays_shared),
+		CASE(undo_that_is_declined_is_told),
+		CASE(listener_that_does_not_let_go_keeps_it_shared),
+		CASE(undo_goes_on_after_a_listener_that_refuses),
+		CASE(undo_with_two_backings_loses_nothing),
 		CASE(hole_that_fails_costs_memory_only),
 		CASE(exits_become_conversions),
 		CASE(overlapping_conversions_wait_others_do_not),
