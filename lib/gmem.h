@@ -89,7 +89,8 @@ struct gmem_probe {
  *
  * 0 also if there is nothing (@probe->mechanism says so).  -EOPNOTSUPP: @use is not
  * there.  -EBADF, -ENOTTY: no VM.  -EMFILE, -ENFILE, -ENOMEM: no scratch file.
- * -EINVAL: @probe without its size.
+ * -EINVAL: @probe without its size, or a mechanism that does not exist.  -EIO: not the
+ * process that created the VM, and whatever else kept the kernel from answering.
  */
 int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
 	       struct gmem_probe *probe);

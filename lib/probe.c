@@ -11,36 +11,43 @@
 #include "kvm_abi.h"
 
 #define NR_POLICIES	3
-#define ALL_POLICIES	((1u << NR_POLICIES) - 1)
 
-/* Bring the page to the other state, in whatever way works. */
-static bool bring(int fd, size_t page_size, bool to_private)
+/* 1 if the page takes the policy, 0 if the kernel refuses it, -errno if it cannot be told. */
+static int try(int fd, size_t page_size, bool to_private, uint64_t policy)
 {
 	uint64_t where;
-	int policy;
+	int r = set_attributes_in_place(fd, 0, page_size, to_private, policy, &where);
 
-	for (policy = NR_POLICIES - 1; policy >= 0; policy--) {
-		if (!set_attributes_in_place(fd, 0, page_size, to_private, policy, &where))
-			return true;
-	}
+	return !r ? 1 : r == -EINVAL || r == -EOPNOTSUPP ? 0 : r;
+}
 
-	return false;
+/* Bring the page to a state, in whatever way works; returns what try() does. */
+static int bring(int fd, size_t page_size, bool to_private)
+{
+	int policy, r = 0;
+
+	for (policy = NR_POLICIES - 1; !r && policy >= 0; policy--)
+		r = try(fd, page_size, to_private, policy);
+
+	return r;
 }
 
 /* The policies that the page takes, from the other state so that there is something to do. */
-static uint32_t try_policies(int fd, size_t page_size, bool to_private)
+static int try_policies(int fd, size_t page_size, bool to_private, uint32_t *policies)
 {
-	uint32_t policies = 0;
-	uint64_t where;
-	int policy;
+	int policy, r;
 
 	for (policy = 0; policy < NR_POLICIES; policy++) {
-		if (bring(fd, page_size, !to_private) &&
-		    !set_attributes_in_place(fd, 0, page_size, to_private, policy, &where))
-			policies |= GMEM_POLICY_BIT(policy);
+		r = bring(fd, page_size, !to_private);
+		if (r > 0)
+			r = try(fd, page_size, to_private, policy);
+		if (r < 0)
+			return r;
+		if (r)
+			*policies |= GMEM_POLICY_BIT(policy);
 	}
 
-	return policies;
+	return 0;
 }
 
 /* -errno if it cannot be told. */
@@ -48,6 +55,7 @@ static int probe_in_place(int vm_fd, size_t page_size, struct gmem_probe *probe)
 {
 	int fd = create_guest_memfd(vm_fd, page_size,
 				    GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+	bool has_policies;
 	uint64_t where;
 	int r;
 
@@ -56,19 +64,33 @@ static int probe_in_place(int vm_fd, size_t page_size, struct gmem_probe *probe)
 	if (fd < 0)
 		return fd;
 
-	/* A kernel without policies has no flags. */
+	/* A kernel without policies has no flags; one with them has an opinion on NONE. */
 	r = set_attributes_in_place(fd, 0, page_size, true, GMEM_NONE, &where);
-	if (r != -ENOTTY && bring(fd, page_size, true) && bring(fd, page_size, false)) {
-		probe->mechanisms |= 1u << GMEM_IN_PLACE_PLAIN;
-		if (r != -EINVAL) {
-			probe->mechanisms |= 1u << GMEM_IN_PLACE;
-			probe->to_shared = try_policies(fd, page_size, false);
-			probe->to_private = try_policies(fd, page_size, true);
-		}
+	has_policies = !r || r == -EOPNOTSUPP;
+	if (!has_policies && r != -EINVAL) {
+		if (r == -ENOTTY)
+			r = 0;
+		goto out_close;
 	}
 
+	r = bring(fd, page_size, true);
+	if (r > 0)
+		r = bring(fd, page_size, false);
+	if (r <= 0)
+		goto out_close;
+
+	probe->mechanisms |= 1u << GMEM_IN_PLACE_PLAIN;
+	r = 0;
+	if (has_policies) {
+		probe->mechanisms |= 1u << GMEM_IN_PLACE;
+		r = try_policies(fd, page_size, false, &probe->to_shared);
+		if (!r)
+			r = try_policies(fd, page_size, true, &probe->to_private);
+	}
+
+out_close:
 	close(fd);
-	return 0;
+	return r;
 }
 
 static int probe_two_backings(int vm_fd, size_t page_size, struct gmem_probe *probe)
@@ -103,7 +125,7 @@ API int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
 	uint64_t where;
 	int r;
 
-	if (out->struct_size < sizeof(out->struct_size))
+	if (out->struct_size < sizeof(out->struct_size) || (unsigned int)use > GMEM_IN_PLACE)
 		return -EINVAL;
 	/* /dev/kvm answers the same questions, for no VM. */
 	if (ioctl(vm_fd, KVM_GET_API_VERSION, 0) >= 0)

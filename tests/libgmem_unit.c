@@ -234,6 +234,40 @@ static void probe_without_a_descriptor_says_so(void **state)
 	assert_int_equal(gmem_probe(fake.vm_fd, 0, GMEM_MECHANISM_NONE, &p), -EINVAL);
 }
 
+/* An error that is no answer of the kernel to a policy: at each call of the trial. */
+static void probe_that_cannot_tell_says_so(void **state)
+{
+	struct gmem_probe p = GMEM_INIT(struct gmem_probe);
+	unsigned int calls, at, before = open_files();
+	int plain;
+
+	(void)state;
+	for (plain = 0; plain < 2; plain++) {
+		fake.knows_policies = !plain;
+		calls = fake.calls[CALL_CONVERT];
+		p = probe();
+		assert_int_equal(p.mechanism, plain ? GMEM_IN_PLACE_PLAIN : GMEM_IN_PLACE);
+		calls = fake.calls[CALL_CONVERT] - calls;
+		assert_true(calls > 2);
+		for (at = 0; at < calls; at++) {
+			fake.nr_answers = 0;
+			fake_fail(CALL_CONVERT, at, 1, ENOMEM);
+			assert_int_equal(gmem_probe(fake.vm_fd, 0, GMEM_MECHANISM_NONE, &p), -ENOMEM);
+		}
+		assert_int_equal(open_files(), before);
+	}
+}
+
+static void unknown_mechanism_is_refused(void **state)
+{
+	struct gmem_probe p = GMEM_INIT(struct gmem_probe);
+
+	(void)state;
+	assert_int_equal(gmem_probe(fake.vm_fd, 0, GMEM_IN_PLACE + 1, &p), -EINVAL);
+	/* A shift by as much is none at all on some machines. */
+	assert_int_equal(gmem_probe(fake.vm_fd, 0, 32 + GMEM_TWO_BACKINGS, &p), -EINVAL);
+}
+
 /* ---- Structs, memories, slots ---------------------------------------------- */
 
 static void structs_grow_both_ways(void **state)
@@ -961,6 +995,8 @@ int main(void)
 		CASE(probe_finds_each_policy_in_each_direction),
 		CASE(capability_that_lies_is_not_believed),
 		CASE(probe_without_a_descriptor_says_so),
+		CASE(probe_that_cannot_tell_says_so),
+		CASE(unknown_mechanism_is_refused),
 		CASE(structs_grow_both_ways),
 		CASE(listeners_grow_both_ways),
 		CASE(descriptors_are_close_on_exec),
