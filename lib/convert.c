@@ -524,6 +524,9 @@ static int start(struct request *req, uint64_t size, uint64_t attributes,
 {
 	int r = 0;
 
+	if (out && out->struct_size < sizeof(out->struct_size))
+		return -EINVAL;
+
 	req->result = (struct gmem_result){ .step = GMEM_STEP_CHECK, .where = req->start };
 	req->opts = GMEM_CONVERT_OPTS;
 	if (caller)

@@ -291,7 +291,8 @@ struct gmem_result {
  * call is enough.  Otherwise what was converted before the failure is converted back.
  * @result says what a failure left, which is nothing unless it says so.
  *
- * -EINVAL	alignment, size 0, overflow, attributes, a policy that does not exist
+ * -EINVAL	alignment, size 0, overflow, attributes, a policy that does not exist,
+ *		@opts or @result without its size
  * -ENXIO	nothing is bound at result->where
  * -EPERM	what is at result->where is excluded
  * -EOPNOTSUPP	the policy cannot be had in this direction; gmem_probe says which can

@@ -41,11 +41,10 @@ int set_attributes_in_place(int fd, uint64_t start, uint64_t size, bool to_priva
 		.size = size,
 		.attributes = to_private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0,
 		.flags = policy,
-		/* Kernels that know nothing of it leave it alone. */
-		.error_offset = start,
 	};
 	int r = call(fd, KVM_SET_MEMORY_ATTRIBUTES2, &args);
 
+	/* A kernel that does not know it leaves the 0, which may be in front of the range. */
 	*where = args.error_offset >= start && args.error_offset - start < size ?
 		 args.error_offset : start;
 

@@ -16,7 +16,7 @@ void fake_start(void)
 {
 	fake = (struct fake){
 		.knows_convert = true, .knows_policies = true, .knows_convert_of_vm = true,
-		.knows_two_backings = true, .to_shared = 7, .to_private = 7,
+		.knows_two_backings = true, .knows_error_offset = true, .to_shared = 7, .to_private = 7,
 		.capability = KVM_MEMORY_ATTRIBUTE_PRIVATE,
 	};
 	fake.vm_fd = memfd_create("vm", MFD_CLOEXEC);
@@ -123,12 +123,15 @@ static int convert(int fd, struct kvm_memory_attributes2 *args)
 		return ENOTTY;
 	if (!args->size)
 		return EINVAL;
+	/* A reserved word for a kernel that does not know it. */
+	if (!fake.knows_error_offset && args->error_offset)
+		return EINVAL;
 	error = scripted(CALL_CONVERT);
 	/* The library has no place for the answer of a page; the last one is what it asked. */
-	if (error) {
+	if (error && fake.knows_error_offset)
 		args->error_offset = args->offset + args->size - PAGE;
+	if (error)
 		return error;
-	}
 	if (args->flags && !fake.knows_policies)
 		return EINVAL;
 	if (fake.knows_policies &&

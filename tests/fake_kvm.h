@@ -57,6 +57,7 @@ extern struct fake {
 	bool knows_policies;
 	bool knows_convert_of_vm;
 	bool knows_two_backings;
+	bool knows_error_offset;
 	uint32_t to_shared;
 	uint32_t to_private;
 	/* The capability, whatever the calls do. */

@@ -547,6 +547,38 @@ static void pinned_page_is_reported_as_the_request_counts(void **state)
 	}
 }
 
+static void kernel_that_does_not_say_where_is_believed(void **state)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+	int knows;
+
+	(void)state;
+	start(GMEM_IN_PLACE);
+	for (knows = 0; knows < 2; knows++) {
+		fake.knows_error_offset = knows;
+		fake_fail(CALL_CONVERT, 0, 1, ENOMEM);
+		assert_int_equal(gmem_convert(a, 2 * PAGE, 4 * PAGE, GMEM_PRIVATE, NULL, &result), -ENOMEM);
+		assert_int_equal(result.where, (knows ? 5 : 2) * PAGE);
+	}
+	stop();
+}
+
+static void result_without_its_size_is_refused(void **state)
+{
+	struct gmem_result result = {};
+
+	(void)state;
+	start(GMEM_IN_PLACE);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, &result), -EINVAL);
+	assert_int_equal(gmem_convert(a, 0, PAGE, GMEM_PRIVATE, NULL, &result), -EINVAL);
+	assert_string_equal(fake.trace, "");
+	/* An older caller has only the size. */
+	result.struct_size = sizeof(result.struct_size);
+	assert_int_equal(gmem_convert(a, 0, PAGE, GMEM_PRIVATE, NULL, &result), 0);
+	expect_in_step();
+	stop();
+}
+
 static unsigned int nr_busy;
 
 static int busy(void *arg, uint64_t where, unsigned int attempts)
@@ -1008,6 +1040,8 @@ int main(void)
 		CASE(undo_that_fails_is_reported_and_remembered),
 		CASE(undo_can_be_declined),
 		CASE(pinned_page_is_reported_as_the_request_counts),
+		CASE(kernel_that_does_not_say_where_is_believed),
+		CASE(result_without_its_size_is_refused),
 		CASE(holder_is_asked_until_it_lets_go_or_time_is_over),
 		CASE(signals_are_no_answer),
 		CASE(unsupported_policy_is_refused_beforehand),
