@@ -73,24 +73,24 @@ static int check_room(const struct gmem_vm *vm, const struct binding *new)
 
 /*
  * With two backings the VM's attributes say who is private, by gpa.  Outside of bindings
- * everything is shared, so that a slot which the library does not know works.
+ * everything is shared, so that a slot which the library does not know works.  Shared
+ * ranges are set as well, in case an unbinding could not; KVM sees when nothing changes.
  */
 static int set_attributes(const struct binding *b, bool bind)
 {
 	struct gmem_vm *vm = b->gmem->vm;
 	uint64_t page = b->offset / vm->page_size, end = page + b->size / vm->page_size, stop;
+	bool is_private;
 	int r;
 
 	if (vm->probe.mechanism != GMEM_TWO_BACKINGS)
 		return 0;
 
 	for (; page < end; page = stop) {
-		page = states_find(&b->gmem->states, page, end, true);
-		stop = states_find(&b->gmem->states, page, end, false);
-		if (page == stop)
-			break;
+		is_private = states_is_private(&b->gmem->states, page);
+		stop = states_find(&b->gmem->states, page, end, !is_private);
 		r = set_attributes_of_vm(vm->fd, b->gpa + (page * vm->page_size - b->offset),
-					 (stop - page) * vm->page_size, bind);
+					 (stop - page) * vm->page_size, bind && is_private);
 		if (r)
 			return r;
 	}
@@ -214,19 +214,28 @@ API int gmem_unbind(struct gmem_vm *vm, uint64_t gpa)
 	return r;
 }
 
-void unbind_all(struct gmem *gmem)
+int unbind_all(struct gmem *gmem)
 {
 	struct gmem_vm *vm = gmem->vm;
+	int r, error = 0;
 	size_t i;
 
 	pthread_mutex_lock(&vm->lock);
 	wait_for_conversions(vm);
 	for (i = vm->nr_bindings; i-- > 0; ) {
-		/* A slot that KVM does not give back (the VM is dead) is forgotten all the same. */
-		if (vm->bindings[i].gmem == gmem && remove_binding(vm, i))
-			erase(vm, i);
+		if (vm->bindings[i].gmem != gmem)
+			continue;
+		r = remove_binding(vm, i);
+		if (!r)
+			continue;
+		/* A slot that KVM does not give back is forgotten all the same. */
+		erase(vm, i);
+		if (r != -EIO)
+			error = r;
 	}
 	pthread_mutex_unlock(&vm->lock);
+
+	return error;
 }
 
 /* From @offset to where its state ends, @end at the latest.  @lock is held. */

@@ -131,7 +131,10 @@ struct gmem_create_opts {
 int gmem_create(struct gmem_vm *vm, uint64_t size, const struct gmem_create_opts *opts,
 		struct gmem **gmem);
 
-/* Unbind @gmem everywhere, unmap it and close its files.  NULL is ignored. */
+/*
+ * Unbind @gmem everywhere, unmap it and close its files.  NULL is ignored.  Should KVM not
+ * give a slot back, for want of memory, it stays mapped until the process ends.
+ */
 void gmem_destroy(struct gmem *gmem);
 
 uint64_t gmem_size(const struct gmem *gmem);

@@ -102,8 +102,8 @@ const struct binding *binding_at(const struct gmem_vm *vm, uint64_t gpa);
  * lowered to where the next binding begins.
  */
 const struct binding *binding_of(const struct gmem *gmem, uint64_t offset, uint64_t *end);
-/* Unbind @gmem everywhere. */
-void unbind_all(struct gmem *gmem);
+/* Unbind @gmem everywhere.  -errno: a VM that lives, so no -EIO, has a slot of it still. */
+int unbind_all(struct gmem *gmem);
 
 /* kernel.c: the calls of the kernel.  -errno, else 0 or a descriptor; never -EINTR. */
 

@@ -151,8 +151,8 @@ API void gmem_destroy(struct gmem *gmem)
 	if (!gmem)
 		return;
 
-	unbind_all(gmem);
-	if (gmem->hva)
+	/* Under a slot that stays the next mapping would become the guest's memory. */
+	if (!unbind_all(gmem) && gmem->hva)
 		munmap(gmem->hva, gmem->size);
 	if (gmem->private_fd >= 0)
 		close(gmem->private_fd);

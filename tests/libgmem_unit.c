@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -384,6 +385,45 @@ static void binding_gives_the_vm_its_attributes(void **state)
 	assert_true(fake.vm_private[9]);
 	assert_false(fake.vm_private[10]);
 	stop();
+}
+
+static void what_an_unbinding_left_is_not_bound_again(void **state)
+{
+	(void)state;
+	start(GMEM_TWO_BACKINGS);
+	assert_int_equal(gmem_convert(b, 0, SLOT_SIZE, GMEM_PRIVATE, NULL, NULL), 0);
+	fake_fail(CALL_ATTRIBUTES, 0, 1, ENOMEM);
+	assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
+	assert_true(fake.vm_private[0]);
+	gmem_destroy(b);
+	assert_int_equal(gmem_create(vm, SLOT_SIZE, NULL, &b), 0);
+	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), 0);
+	assert_false(fake.vm_private[0]);
+	stop();
+}
+
+/* A slot that is not given back has the mapping still, unless its VM is dead. */
+static void mapping_stays_under_a_slot_that_stays(void **state)
+{
+	static const int errors[] = { ENOMEM, EIO };
+	void *hva;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		start(GMEM_TWO_BACKINGS);
+		assert_int_equal(gmem_map(b, &hva), 0);
+		fake_fail(CALL_SLOT, 0, 1, errors[i]);
+		gmem_destroy(b);
+		b = NULL;
+		assert_int_equal(msync(hva, SLOT_SIZE, MS_ASYNC), errors[i] == EIO ? -1 : 0);
+		munmap(hva, SLOT_SIZE);
+		/* The library has forgotten it all the same. */
+		assert_int_equal(gmem_exclude(vm, FAKE_GPA, SLOT_SIZE), 0);
+		stop();
+		fake_stop();
+		fake_start();
+	}
 }
 
 /* ---- Conversion ------------------------------------------------------------- */
@@ -1034,6 +1074,8 @@ int main(void)
 		CASE(descriptors_are_close_on_exec),
 		CASE(wrong_bindings_are_refused),
 		CASE(binding_gives_the_vm_its_attributes),
+		CASE(what_an_unbinding_left_is_not_bound_again),
+		CASE(mapping_stays_under_a_slot_that_stays),
 		CASE(range_is_split_over_slots),
 		CASE(wrong_requests_are_refused),
 		CASE(every_error_at_every_step),
