@@ -8,8 +8,11 @@
 
 void wait_for_conversions(struct gmem_vm *vm)
 {
+	vm->nr_waiting++;
 	while (vm->requests)
 		pthread_cond_wait(&vm->changed, &vm->lock);
+	vm->nr_waiting--;
+	pthread_cond_broadcast(&vm->changed);
 }
 
 /* How many bindings end at or before @gpa: where one for it is, or belongs. */

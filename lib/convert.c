@@ -154,6 +154,17 @@ static bool overlap(const struct request *a, const struct request *b)
 			 touches(a, b->gmem, b->start, b->end);
 }
 
+/* Is another one in the way, or somebody to be let in first? */
+static bool must_wait(const struct request *req)
+{
+	const struct request *other = req->vm->requests;
+
+	while (other && !overlap(req, other))
+		other = other->next;
+
+	return other || req->vm->nr_waiting;
+}
+
 /*
  * Check and begin.  A request that has to wait is not on the list yet: it is checked
  * anew, as bindings may change until it is.
@@ -161,19 +172,12 @@ static bool overlap(const struct request *a, const struct request *b)
 static int begin(struct request *req, uint64_t size, uint64_t attributes)
 {
 	struct gmem_vm *vm = req->vm;
-	struct request *other;
 	int r;
 
 	pthread_mutex_lock(&vm->lock);
-again:
-	r = check(req, size, attributes);
+	while (!(r = check(req, size, attributes)) && must_wait(req))
+		pthread_cond_wait(&vm->changed, &vm->lock);
 	if (!r) {
-		for (other = vm->requests; other; other = other->next) {
-			if (overlap(req, other)) {
-				pthread_cond_wait(&vm->changed, &vm->lock);
-				goto again;
-			}
-		}
 		req->next = vm->requests;
 		vm->requests = req;
 	}
@@ -302,12 +306,12 @@ static uint64_t now_ms(void)
 }
 
 /* -EAGAIN once more?  0, or what to give up with. */
-static int wait_for_holder(struct request *req, uint64_t began_ms, uint64_t where)
+static int wait_for_holder(struct request *req, uint64_t where)
 {
 	const struct gmem_convert_opts *opts = &req->opts;
 	unsigned int attempts = req->result.attempts;
 	uint64_t pause = attempts < 8 ? FIRST_PAUSE_MS << (attempts - 1) : LONGEST_PAUSE_MS;
-	uint64_t spent = now_ms() - began_ms;
+	uint64_t spent = now_ms() - req->began_ms;
 	struct timespec ts;
 	int r;
 
@@ -318,7 +322,7 @@ static int wait_for_holder(struct request *req, uint64_t began_ms, uint64_t wher
 		r = opts->busy(opts->arg, where, attempts);
 		if (r)
 			return r < 0 ? r : -EAGAIN;
-		spent = now_ms() - began_ms;
+		spent = now_ms() - req->began_ms;
 		if (spent >= opts->timeout_ms)
 			return -EAGAIN;
 	}
@@ -335,7 +339,7 @@ static int wait_for_holder(struct request *req, uint64_t began_ms, uint64_t wher
 /* All calls, until one fails. */
 static int convert_all(struct request *req)
 {
-	uint64_t began = now_ms(), at = req->start, where;
+	uint64_t at = req->start, where;
 	struct gmem_range call;
 	int r;
 
@@ -343,7 +347,7 @@ static int convert_all(struct request *req)
 		while ((r = call_kernel(req, &call, req->to_private, req->policy,
 					&where)) == -EAGAIN) {
 			req->result.attempts++;
-			r = wait_for_holder(req, began, where);
+			r = wait_for_holder(req, where);
 			if (r)
 				break;
 		}
@@ -534,6 +538,7 @@ static int start(struct request *req, uint64_t size, uint64_t attributes,
 
 	req->end = req->start + size;
 	req->converted = req->start;
+	req->began_ms = now_ms();
 	req->to_private = attributes == GMEM_PRIVATE;
 	req->policy = req->to_private ? req->opts.to_private : req->opts.to_shared;
 

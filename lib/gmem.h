@@ -15,9 +15,11 @@
  * - Safe in all threads: gmem_convert(), gmem_convert_gpa(), gmem_lookup(),
  *   gmem_lookup_gpa(), gmem_handle_exit() and what returns a constant.  Conversions of
  *   ranges that overlap wait for each other; others run side by side.  gmem_bind(),
- *   gmem_exclude(), gmem_unbind() and the listeners' functions wait until no
- *   conversion of the VM is under way.  Creating, destroying, and gmem_map() may run
- *   beside conversions of other memories.
+ *   gmem_exclude(), gmem_unbind(), gmem_destroy() and the listeners' functions wait until
+ *   no conversion of the VM is under way, and those that come later wait for them.
+ *   Creating and gmem_map() may run beside conversions.
+ * - A listener and the busy hook are called within a conversion.  They may look up, and
+ *   must not call what waits for conversions, nor convert; nor wait for who does.
  * - No conversion, lookup or exit allocates memory.
  */
 #ifndef GMEM_H
@@ -193,7 +195,7 @@ struct gmem_range {
  * shared and what is read there has been settled.  Both are called in the converting
  * thread, for ranges that change, in ascending order; a conversion that fails is undone
  * by the other one, in the same thread.  Either may block and may look states up, which
- * are the ones of before the conversion; it must not convert, bind, or add listeners.
+ * are the ones of before the conversion; see above for what it must not.
  *
  * Of each range listeners are told in the order in which they were added, and undone in
  * the reverse.  before_private() returns 0, or -errno to refuse the conversion.  So does
@@ -238,7 +240,7 @@ struct gmem_convert_opts {
 	 * again; 0: not at all.  @busy, if there is one, is called before each new attempt
 	 * with the address of that page, as the request counts it, and with how many
 	 * attempts have failed.  It is to make the holder let go, and returns 0 for another
-	 * attempt, or -errno to give up with that.  It may convert other ranges.
+	 * attempt, or -errno to give up with that.  See above for what it must not.
 	 */
 	uint32_t timeout_ms;
 	int (*busy)(void *arg, uint64_t where, unsigned int attempts);

@@ -42,10 +42,11 @@ struct binding {
 struct request;
 
 /*
- * A VM is the list of its bindings, sorted by gpa.  @lock protects everything in it, is
- * held briefly and never while something is called that may block.  What stays while a
- * conversion is under way: the bindings, as changing them waits for @requests to be
- * empty; the states of the range, as @requests has it.
+ * A VM is the list of its bindings, sorted by gpa.  @lock protects everything in it.  A
+ * conversion holds it briefly and never while it calls something that may block; bind and
+ * unbind hold it while the kernel makes or deletes a slot, with no conversion under way.
+ * What stays while one is: the bindings, as changing them waits for @requests to be empty;
+ * the states of the range, as @requests has it.
  */
 struct gmem_vm {
 	int fd;
@@ -57,6 +58,8 @@ struct gmem_vm {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct request *requests;
+	/* Who waits for @requests to be empty; new ones wait for them. */
+	unsigned int nr_waiting;
 	struct binding *bindings;
 	size_t nr_bindings;
 	struct gmem_listener **listeners;
@@ -86,6 +89,7 @@ struct request {
 	enum gmem_policy policy;
 	struct gmem_convert_opts opts;
 	struct gmem_result result;
+	uint64_t began_ms;
 	/* How far it is, for an undo: up to where converted, and how often a listener agreed. */
 	uint64_t converted;
 	size_t told;
@@ -93,7 +97,10 @@ struct request {
 
 /* binding.c */
 
-/* Wait until no conversion is under way; @lock is held then, and before. */
+/*
+ * Wait until no conversion is under way; those that come later wait.  @lock is held then,
+ * and before.
+ */
 void wait_for_conversions(struct gmem_vm *vm);
 /* The binding that @gpa is in, or the first behind it, or NULL. */
 const struct binding *binding_at(const struct gmem_vm *vm, uint64_t gpa);

@@ -34,6 +34,7 @@ static struct gmem_listener listeners[2];
 static int known[2][FAKE_PAGES];
 /* At which guest page which listener refuses, in each direction. */
 static int refuser, refuse_private, refuse_shared;
+static unsigned int slow_ms;
 
 static int told(struct gmem_listener *listener, const struct gmem_range *range, int refuse_at,
 		const char *names, int change)
@@ -44,6 +45,7 @@ static int told(struct gmem_listener *listener, const struct gmem_range *range, 
 	if (i == refuser && (int)page == refuse_at)
 		return -EBUSY;
 	fake_note(names[i]);
+	fake.now_ms += slow_ms;
 	for (; page < end; page++)
 		known[i][page] += change;
 	return 0;
@@ -89,6 +91,7 @@ static void start(enum gmem_mechanism mechanism)
 	for (i = 0; i < FAKE_PAGES; i++)
 		known[0][i] = known[1][i] = 1;
 	refuse(0, -1, -1);
+	slow_ms = 0;
 	memset(fake.trace, 0, sizeof(fake.trace));
 }
 
@@ -670,6 +673,12 @@ static void holder_is_asked_until_it_lets_go_or_time_is_over(void **state)
 	assert_int_equal(fake.now_ms, 300);
 	assert_in_range(result.attempts, 5, 30);
 	expect_in_step();
+
+	/* The time of a listener counts. */
+	slow_ms = 400;
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, &opts, &result), -EAGAIN);
+	assert_int_equal(result.attempts, 1);
+	expect_in_step();
 	stop();
 }
 
@@ -1008,15 +1017,25 @@ static void exits_become_conversions(void **state)
 static pthread_barrier_t inside;
 static volatile bool other_is_done;
 
+static void *convert_another(void *arg)
+{
+	(void)arg;
+	if (gmem_convert(a, 0, PAGE, GMEM_PRIVATE, NULL, NULL))
+		abort();
+	return NULL;
+}
+
 /* While one conversion waits for a holder: others go on, the same range waits. */
 static int busy_inside(void *arg, uint64_t where, unsigned int attempts)
 {
 	struct gmem_range range;
+	pthread_t thread;
 
 	(void)arg;
 	(void)where;
 	if (attempts == 1) {
-		assert_int_equal(gmem_convert(a, 0, PAGE, GMEM_PRIVATE, NULL, NULL), 0);
+		pthread_create(&thread, NULL, convert_another, NULL);
+		pthread_join(thread, NULL);
 		assert_int_equal(gmem_lookup(b, 0, &range), 0);
 		pthread_barrier_wait(&inside);
 		usleep(50000);
@@ -1055,6 +1074,58 @@ static void overlapping_conversions_wait_others_do_not(void **state)
 	expect_in_step();
 	assert_true(kernel_private(FAKE_GPA + 6 * PAGE));
 	assert_false(kernel_private(FAKE_GPA + 7 * PAGE));
+	stop();
+}
+
+static pthread_t binder, late;
+
+static void *bind_beside(void *arg)
+{
+	(void)arg;
+	if (gmem_exclude(vm, FAKE_GPA + ALL, PAGE))
+		abort();
+	return NULL;
+}
+
+static void *convert_behind(void *arg)
+{
+	struct gmem_range range;
+
+	(void)arg;
+	if (gmem_convert(a, 0, PAGE, GMEM_PRIVATE, NULL, NULL) ||
+	    gmem_lookup_gpa(vm, FAKE_GPA + ALL, &range) != -EPERM)
+		abort();
+	return NULL;
+}
+
+static int busy_while_others_come(void *arg, uint64_t where, unsigned int attempts)
+{
+	(void)arg;
+	(void)where;
+	if (attempts == 1) {
+		pthread_create(&binder, NULL, bind_beside, NULL);
+		usleep(50000);
+		pthread_create(&late, NULL, convert_behind, NULL);
+		usleep(50000);
+		memset(fake.held, 0, sizeof(fake.held));
+	}
+	return 0;
+}
+
+/* Conversions that come later let who binds go first, or that would wait for ever. */
+static void binding_is_not_overtaken(void **state)
+{
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
+
+	(void)state;
+	start(GMEM_IN_PLACE);
+	fake.held[fake_file(gmem_private_fd(b)) - fake.files][3] = true;
+	opts.timeout_ms = 10000;
+	opts.busy = busy_while_others_come;
+	assert_int_equal(gmem_convert(b, 0, SLOT_SIZE, GMEM_PRIVATE, &opts, NULL), 0);
+	pthread_join(binder, NULL);
+	pthread_join(late, NULL);
+	expect_in_step();
 	stop();
 }
 
@@ -1097,6 +1168,7 @@ int main(void)
 		CASE(hole_that_fails_costs_memory_only),
 		CASE(exits_become_conversions),
 		CASE(overlapping_conversions_wait_others_do_not),
+		CASE(binding_is_not_overtaken),
 	};
 
 	return cmocka_run_group_tests_name("libgmem", tests, NULL, NULL);
