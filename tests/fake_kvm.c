@@ -12,6 +12,10 @@
 
 struct fake fake;
 
+int __real_memfd_create(const char *name, unsigned int flags);
+int __real_ftruncate(int fd, off_t size);
+void *__real_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset);
+
 void fake_start(void)
 {
 	fake = (struct fake){
@@ -19,7 +23,7 @@ void fake_start(void)
 		.knows_two_backings = true, .knows_error_offset = true, .to_shared = 7, .to_private = 7,
 		.capability = KVM_MEMORY_ATTRIBUTE_PRIVATE,
 	};
-	fake.vm_fd = memfd_create("vm", MFD_CLOEXEC);
+	fake.vm_fd = __real_memfd_create("vm", MFD_CLOEXEC);
 }
 
 void fake_stop(void)
@@ -84,8 +88,8 @@ static int create(struct kvm_create_guest_memfd *args)
 
 	memset(file, 0, sizeof(*file));
 	/* As the real one: not close-on-exec. */
-	file->fd = memfd_create("guest", 0);
-	if (ftruncate(file->fd, args->size))
+	file->fd = __real_memfd_create("guest", 0);
+	if (__real_ftruncate(file->fd, args->size))
 		return errno;
 	for (i = 0; i < FAKE_PAGES; i++)
 		file->is_private[i] = !(args->flags & GUEST_MEMFD_FLAG_INIT_SHARED);
@@ -242,6 +246,27 @@ int __wrap_fallocate(int fd, int mode, off_t offset, off_t size)
 	for (at = offset; file && at < offset + size; at += PAGE)
 		file->punched[at / PAGE]++;
 	return 0;
+}
+
+int __wrap_memfd_create(const char *name, unsigned int flags);
+int __wrap_memfd_create(const char *name, unsigned int flags)
+{
+	errno = scripted(CALL_MEMFD);
+	return errno ? -1 : __real_memfd_create(name, flags);
+}
+
+int __wrap_ftruncate(int fd, off_t size);
+int __wrap_ftruncate(int fd, off_t size)
+{
+	errno = scripted(CALL_TRUNCATE);
+	return errno ? -1 : __real_ftruncate(fd, size);
+}
+
+void *__wrap_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset);
+void *__wrap_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset)
+{
+	errno = scripted(CALL_MMAP);
+	return errno ? MAP_FAILED : __real_mmap(at, size, prot, flags, fd, offset);
 }
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);

@@ -22,6 +22,9 @@ enum fake_call {
 	CALL_CREATE,
 	CALL_SLOT,
 	CALL_PUNCH,
+	CALL_MEMFD,
+	CALL_TRUNCATE,
+	CALL_MMAP,
 	NR_CALLS,
 };
 
