@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * libFuzzer on how requests are split: the input binds, excludes, converts and makes
- * calls of the kernel fail.  After each conversion the library's states are the
- * kernel's; one that succeeds has changed exactly the pages that it should, and one
- * that fails has changed none unless it says so.
+ * calls of the kernel fail and a listener refuse.  After each conversion the library's
+ * states are the kernel's and the listener's; one that succeeds has changed exactly the
+ * pages that it should, and one that fails has changed none unless it says so.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +13,7 @@
 
 #define NR_MEMORIES	3
 #define MEMORY_PAGES	16
+#define HALF		(MEMORY_PAGES / 2 * PAGE)
 
 static struct gmem_vm *vm;
 static struct gmem *memories[NR_MEMORIES];
@@ -35,35 +36,84 @@ static int kernel_state(uint64_t gpa)
 	return fake_file(gmem_private_fd(range.gmem))->is_private[range.offset / PAGE];
 }
 
-static void convert(uint8_t first, uint8_t nr, uint8_t how)
+/* How often the listener knows each guest page as shared; set before each conversion. */
+static int known[FAKE_PAGES];
+/* It refuses once, at the call when this is 0. */
+static int refuse_in;
+
+static int tell(const struct gmem_range *range, int change)
 {
+	uint64_t page = (range->gpa - FAKE_GPA) / PAGE, end = page + range->size / PAGE;
+
+	if (!refuse_in--)
+		return -1;
+	for (; range->gpa != GMEM_NO_GPA && page < end; page++)
+		known[page] += change;
+	return 0;
+}
+
+static int before_private(struct gmem_listener *l, const struct gmem_range *range)
+{
+	(void)l;
+	return tell(range, -1);
+}
+
+static int after_shared(struct gmem_listener *l, const struct gmem_range *range)
+{
+	(void)l;
+	return tell(range, 1);
+}
+
+static struct gmem_listener listener = {
+	.struct_size = sizeof(listener),
+	.before_private = before_private, .after_shared = after_shared,
+};
+
+/* By gpa, or by offset of the memory that is named. */
+static void convert(uint8_t first, uint8_t nr, uint8_t how, uint8_t what)
+{
+	struct gmem *gmem = what & 1 ? memories[(what >> 1) % NR_MEMORIES] : NULL;
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
 	struct gmem_result result = GMEM_INIT(struct gmem_result);
-	uint64_t gpa = FAKE_GPA + first % FAKE_PAGES * PAGE, size = nr % FAKE_PAGES * PAGE, at;
+	uint64_t pages = gmem ? MEMORY_PAGES : FAKE_PAGES, base = gmem ? 0 : FAKE_GPA;
+	uint64_t start = base + first % pages * PAGE, size = nr % (pages + 1) * PAGE, at, here;
 	uint64_t attributes = how & 1 ? GMEM_PRIVATE : GMEM_SHARED;
+	bool in_place = gmem_vm_probe(vm)->mechanism != GMEM_TWO_BACKINGS, refused;
 	int before[FAKE_PAGES], r;
 	struct gmem_range range;
 
-	for (at = 0; at < FAKE_PAGES; at++)
+	for (at = 0; at < FAKE_PAGES; at++) {
 		before[at] = kernel_state(FAKE_GPA + at * PAGE);
+		known[at] = before[at] != 1;
+	}
 	if (how & 2)
-		fake_fail(how & 1 ? CALL_CONVERT : CALL_ATTRIBUTES, how >> 2 & 7, how >> 5 & 3, 12);
-	r = gmem_convert_gpa(vm, gpa, size, attributes, NULL, &result);
+		fake_fail(in_place ? CALL_CONVERT : CALL_ATTRIBUTES, how >> 2 & 7, how >> 5 & 3, 12);
+	if (what & 8)
+		fake_fail(CALL_PUNCH, how >> 2 & 3, 1, 12);
+	opts.flags = what & 16 ? GMEM_NO_UNDO : 0;
+	refuse_in = what & 32 ? what >> 6 : 1 << 20;
+	r = gmem ? gmem_convert(gmem, start, size, attributes, &opts, &result) :
+		   gmem_convert_gpa(vm, start, size, attributes, &opts, &result);
 	fake.nr_answers = 0;
+	refused = refuse_in < 0;
+	must(r || (!result.left_size && !result.contents_lost && !result.undo_error));
 
 	for (at = 0; at < FAKE_PAGES; at++) {
-		uint64_t here = FAKE_GPA + at * PAGE;
-		int now = kernel_state(here);
+		int now = kernel_state(FAKE_GPA + at * PAGE);
 
 		if (now < 0)
 			continue;
-		must(!gmem_lookup_gpa(vm, here, &range));
+		must(!gmem_lookup_gpa(vm, FAKE_GPA + at * PAGE, &range));
 		must((range.attributes == GMEM_PRIVATE) == now);
-		if (here < gpa || here >= gpa + size)
+		/* Where it refused it may not know of what is shared; otherwise it knows. */
+		must(known[at] == !now || (refused && !known[at]));
+		here = gmem ? range.offset : range.gpa;
+		if ((gmem && range.gmem != gmem) || here < start || here - start >= size)
 			must(now == before[at]);
 		else if (!r)
 			must(now == (attributes == GMEM_PRIVATE));
 		else if (!result.left_size || here < result.left ||
-			 here >= result.left + result.left_size)
+			 here - result.left >= result.left_size)
 			must(now == before[at]);
 	}
 }
@@ -83,6 +133,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(!gmem_vm_init(fake.vm_fd, &opts, &vm));
 	for (i = 0; i < NR_MEMORIES; i++)
 		must(!gmem_create(vm, MEMORY_PAGES * PAGE, NULL, &memories[i]));
+	must(!gmem_add_listener(vm, &listener));
+	/* To begin with, halves of memories side by side, or most ranges would have gaps. */
+	for (i = 0; i < 2 * NR_MEMORIES; i++)
+		must(!gmem_bind(memories[i % NR_MEMORIES], 1 + i, FAKE_GPA + i * HALF,
+				i < NR_MEMORIES ? HALF : 0, HALF));
 
 	for (i = 2; i + 5 <= size; i += 5) {
 		const uint8_t *op = data + i;
@@ -105,7 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			gmem_unbind(vm, gpa);
 			break;
 		default:
-			convert(op[1], op[2], op[3]);
+			convert(op[1], op[2], op[3], op[4]);
 			break;
 		}
 	}
