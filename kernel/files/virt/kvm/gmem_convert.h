@@ -44,8 +44,9 @@ static inline bool kvm_gmem_is_in_place(struct inode *inode)
 }
 
 /*
- * Such a slot's mappings come from the file, whatever user space maps: only the
- * file invalidates them.
+ * Such a slot's mappings come from the file, whatever user space maps: faults ask
+ * kvm_gmem_get_pfn(), and kvm_mmu_prefetch_sptes() leaves the slot alone.  So only
+ * the file invalidates them.
  */
 static inline bool kvm_gmem_slot_is_in_place(struct kvm *kvm,
 					     const struct kvm_memory_slot *slot)
