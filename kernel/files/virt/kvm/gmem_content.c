@@ -51,15 +51,19 @@ void kvm_gmem_content_keep(struct inode *inode, struct folio *folio)
 
 /*
  * Bring a locked folio up to date.  Touching the memory of a poisoned one would
- * be fatal; whoever asked finds that out from the folio.
+ * be fatal, and memory failure needs no lock to poison one that had been healthy
+ * when it was looked up.  What is not filled must not be mapped.
  */
-void kvm_gmem_content_fill(struct folio *folio)
+int kvm_gmem_content_fill(struct folio *folio)
 {
 	struct inode *inode = folio->mapping->host;
 	struct kvm_gmem_content *content = &kvm_gmem_state(inode)->content;
 
-	if (folio_test_uptodate(folio) || folio_test_hwpoison(folio))
-		return;
+	if (folio_test_uptodate(folio))
+		return 0;
+
+	if (folio_test_hwpoison(folio))
+		return -EHWPOISON;
 
 	if (kvm_gmem_is_in_place(inode))
 		lockdep_assert_held(&inode->i_mapping->invalidate_lock);
@@ -72,6 +76,7 @@ void kvm_gmem_content_fill(struct folio *folio)
 	}
 
 	folio_mark_uptodate(folio);
+	return 0;
 }
 
 /* A hole that is punched reads zeros, whatever a conversion had left there. */

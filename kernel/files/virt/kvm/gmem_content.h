@@ -24,7 +24,7 @@ struct kvm_gmem_content {
 
 u32 kvm_gmem_content_policies(struct kvm *kvm);
 void kvm_gmem_content_keep(struct inode *inode, struct folio *folio);
-void kvm_gmem_content_fill(struct folio *folio);
+int kvm_gmem_content_fill(struct folio *folio);
 int kvm_gmem_content_discard(struct inode *inode, pgoff_t start, pgoff_t end);
 
 int kvm_gmem_content_reserve(struct inode *inode, pgoff_t start, pgoff_t end,
@@ -45,12 +45,14 @@ static inline void kvm_gmem_content_keep(struct inode *inode, struct folio *foli
 {
 }
 
-static inline void kvm_gmem_content_fill(struct folio *folio)
+static inline int kvm_gmem_content_fill(struct folio *folio)
 {
 	if (!folio_test_uptodate(folio)) {
 		clear_highpage(folio_page(folio, 0));
 		folio_mark_uptodate(folio);
 	}
+
+	return 0;
 }
 
 static inline int kvm_gmem_content_discard(struct inode *inode, pgoff_t start,
