@@ -179,6 +179,21 @@ static int check_folios(struct inode *inode, pgoff_t start, pgoff_t end,
 		if (folio_test_hwpoison(folio))
 			return -EHWPOISON;
 
+		/* Whoever waits for this process to die must not wait for pages. */
+		if (fatal_signal_pending(current))
+			return -EINTR;
+
+		/*
+		 * Pages in front have been seen without a user.  None can come back, as
+		 * faults are locked out; who merely looks into the page cache has a
+		 * reference for a moment, and must not be able to start this over.
+		 */
+		start = folio->index;
+		if (folio != refused) {
+			refused = folio;
+			began = jiffies;
+		}
+
 		/*
 		 * A new page is in a per-CPU LRU batch, which has a reference;
 		 * so is one that a fault in flight has mapped with VM_LOCKED.
@@ -193,15 +208,11 @@ static int check_folios(struct inode *inode, pgoff_t start, pgoff_t end,
 				continue;
 		}
 
-		if (folio != refused) {
-			refused = folio;
-			began = jiffies;
-		}
 		if (time_after(jiffies, began + msecs_to_jiffies(patience)))
 			return -EAGAIN;
 
 		usleep_range(20, 100);
-		unmap_users(inode, folio->index, folio->index + 1);
+		unmap_users(inode, start, start + 1);
 	}
 
 	return 0;
