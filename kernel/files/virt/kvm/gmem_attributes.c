@@ -69,8 +69,8 @@ u64 kvm_gmem_supported_attributes(struct kvm *kvm)
 }
 
 /*
- * Allocate what kvm_vm_set_mem_attributes() would, so that it can not fail.  What
- * stays reserved after a failure reads as shared, as it did.
+ * Allocate what kvm_vm_set_mem_attributes() would, so that it can not fail.  To
+ * shared it allocates nothing.  On failure nothing stays reserved.
  */
 int kvm_gmem_reserve_vm_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
 				   bool to_private, pgoff_t *err_gfn)
@@ -81,9 +81,11 @@ int kvm_gmem_reserve_vm_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
 	lockdep_assert_held(&kvm->slots_lock);
 
 	for (gfn = start; to_private && gfn < end; gfn++) {
-		r = xa_reserve(&kvm->mem_attr_array, gfn, GFP_KERNEL_ACCOUNT);
+		r = fatal_signal_pending(current) ? -EINTR :
+		    xa_reserve(&kvm->mem_attr_array, gfn, GFP_KERNEL_ACCOUNT);
 		if (r) {
 			*err_gfn = gfn;
+			kvm_gmem_release_vm_attributes(kvm, start, gfn);
 			return r;
 		}
 
@@ -91,4 +93,17 @@ int kvm_gmem_reserve_vm_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
 	}
 
 	return 0;
+}
+
+/* Gfns that had an attribute keep it. */
+void kvm_gmem_release_vm_attributes(struct kvm *kvm, gfn_t start, gfn_t end)
+{
+	gfn_t gfn;
+
+	lockdep_assert_held(&kvm->slots_lock);
+
+	for (gfn = start; gfn < end; gfn++) {
+		xa_release(&kvm->mem_attr_array, gfn);
+		cond_resched();
+	}
 }

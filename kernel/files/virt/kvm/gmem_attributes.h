@@ -31,6 +31,7 @@ u64 kvm_gmem_supported_attributes(struct kvm *kvm);
 bool kvm_gmem_range_is_in_place(struct kvm *kvm, gfn_t start, gfn_t end);
 int kvm_gmem_reserve_vm_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
 				   bool to_private, pgoff_t *err_gfn);
+void kvm_gmem_release_vm_attributes(struct kvm *kvm, gfn_t start, gfn_t end);
 
 #else
 

@@ -303,9 +303,15 @@ static int reserve_part(struct kvm *kvm, struct part *part, bool to_private,
 	return r;
 }
 
-static void release_part(struct part *part, bool to_private)
+static void release_part(struct kvm *kvm, struct part *part, bool to_private)
 {
-	if (!part->inode || part->start == part->end)
+	if (!part->inode) {
+		if (to_private)
+			kvm_gmem_release_vm_attributes(kvm, part->start, part->end);
+		return;
+	}
+
+	if (part->start == part->end)
 		return;
 
 	kvm_gmem_content_release(part->inode, part->start, part->end, to_private);
@@ -395,7 +401,7 @@ static int kvm_gmem_convert(struct kvm *kvm, struct part *parts, int nr_parts,
 
 out_release:
 	while (reserved--)
-		release_part(&parts[reserved], to_private);
+		release_part(kvm, &parts[reserved], to_private);
 out_unlock:
 	unlock_parts(parts, nr_parts);
 	return r;
