@@ -61,7 +61,7 @@ static u64 pfn_of(struct gmem_vm *g, u64 page)
 	return entry & GENMASK(54, 0);
 }
 
-/* Discovery: D1 to D4 */
+/* Discovery */
 
 TEST_F(convert, capabilities_say_what_works)
 {
@@ -118,7 +118,7 @@ TEST_F(convert, file_is_private_without_init_shared)
 	gmem_vm_destroy(&p);
 }
 
-/* Contents: D8, each policy in each direction */
+/* Contents: each policy in each direction */
 
 FIXTURE(contents) {
 	struct gmem_vm g;
@@ -268,6 +268,13 @@ TEST_F(contents, hole_reads_zeros_and_keeps_its_attribute)
 	TEST_ASSERT_EQ(host_read(g, 4), 0);
 	TEST_ASSERT_EQ(host_read(g, 5), 0);
 	TEST_ASSERT_EQ(host_read(g, 7), expected(variant->policy, 0));
+
+	/* The other way to punch, which asks for the mapping instead of the file. */
+	host_write(g, 8, 'b');
+	TEST_ASSERT_EQ(madvise(g->mem + 8 * PAGE_SIZE, PAGE_SIZE, MADV_REMOVE), 0);
+	expect_state(g, 8, 1, SHARED);
+	TEST_ASSERT_EQ(host_read(g, 8), 0);
+	TEST_ASSERT_EQ(guest_read(g, 8), 0);
 }
 
 TEST_F(contents, last_policy_counts)
@@ -469,7 +476,7 @@ static void hear(int fd)
 	TEST_ASSERT_EQ(read(fd, &c, 1), 1);
 }
 
-/* Another process can map what is shared, and can not convert it (D13). */
+/* Another process can map what is shared, and can not convert it. */
 TEST_F(convert, other_process_maps_and_does_not_convert)
 {
 	struct gmem_vm *g = &self->g;
@@ -569,6 +576,7 @@ TEST_F(convert, bad_pointer_is_efault)
 {
 	struct kvm_memory_attributes2 *ro, attrs = { .size = PAGE_SIZE, .attributes = PRIVATE };
 	struct gmem_vm *g = &self->g;
+	int pipefd[2];
 
 	TEST_ASSERT(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, NULL) == -1 && errno == EFAULT,
 		    "NULL should be EFAULT");
@@ -582,6 +590,16 @@ TEST_F(convert, bad_pointer_is_efault)
 	TEST_ASSERT(!mprotect(ro, PAGE_SIZE, PROT_READ), "mprotect() failed");
 	TEST_ASSERT_EQ(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, ro), 0);
 	expect_state(g, 0, 1, PRIVATE);
+
+	/* A failure that cannot be reported is one all the same. */
+	TEST_ASSERT(!mprotect(ro, PAGE_SIZE, PROT_READ | PROT_WRITE), "mprotect() failed");
+	ro->offset = 4 * PAGE_SIZE;
+	TEST_ASSERT(!mprotect(ro, PAGE_SIZE, PROT_READ), "mprotect() failed");
+	TEST_ASSERT_EQ(pin_in_pipe(g->mem + 4 * PAGE_SIZE, pipefd), 0);
+	TEST_ASSERT(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, ro) == -1 && errno == EFAULT,
+		    "EAGAIN without a place for its offset should be EFAULT");
+	unpin_pipe(pipefd);
+	expect_state(g, 1, GMEM_PAGES - 1, SHARED);
 
 	/* The struct may lie in the very page: in shared memory, that is. */
 	attrs.offset = 2 * PAGE_SIZE;
@@ -709,7 +727,37 @@ TEST_F(convert, poisoned_page_is_ehwpoison_until_punched)
 	TEST_ASSERT_EQ(guest_read(g, 5), 0);
 }
 
-/* Two layouts on one kernel: D5 */
+/* A page that the host cannot reach is poisoned by its frame, as hardware does it. */
+TEST_F(convert, poisoned_private_page_does_not_become_shared)
+{
+	struct gmem_vm *g = &self->g;
+	char pfn[24];
+	u64 where;
+	int r;
+
+	host_write(g, 3, 'a');
+	host_write(g, 5, 'b');
+	snprintf(pfn, sizeof(pfn), "%#lx", pfn_of(g, 5));
+	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, PRESERVE);
+	r = write_file("/sys/kernel/debug/hwpoison/corrupt-pfn", pfn);
+	if (r == -ENOENT)
+		SKIP(return, "needs CONFIG_HWPOISON_INJECT and debugfs");
+	/* EBUSY says that the page stays in the file, as it does until it is punched out. */
+	TEST_ASSERT(!r || r == -EBUSY, "Cannot poison frame %s: %s", pfn, strerror(-r));
+
+	TEST_ASSERT_EQ(__gmem_convert(g->fd, 0, GMEM_PAGES * PAGE_SIZE, SHARED, PRESERVE,
+				      &where), -EHWPOISON);
+	TEST_ASSERT_EQ(where, 5 * PAGE_SIZE);
+	expect_state(g, 0, GMEM_PAGES, PRIVATE);
+	TEST_ASSERT_EQ(guest_read(g, 3), 'a');
+
+	punch_hole(g, 5, 1);
+	gmem_convert(g, 0, GMEM_PAGES, SHARED, PRESERVE);
+	TEST_ASSERT_EQ(host_read(g, 3), 'a');
+	TEST_ASSERT_EQ(host_read(g, 5), 0);
+}
+
+/* Two layouts on one kernel */
 
 TEST_F(convert, two_backings_and_the_old_ioctl_live_beside)
 {
@@ -785,6 +833,49 @@ TEST_F(convert, pre_faulted_pages_convert)
 	TEST_ASSERT_EQ(guest_read(g, 1), NONE_BYTE);
 	gmem_convert(g, 0, GMEM_PAGES, SHARED, PRESERVE);
 	TEST_ASSERT_EQ(host_read(g, 1), NONE_BYTE);
+}
+
+/*
+ * mincore() takes a reference to each page that it looks at, mapped or not, for a
+ * moment.  Many who look must neither make a conversion fail nor hold it up: it may
+ * meet somebody at every page, and must not begin again each time.
+ */
+#define LOOKERS		16
+#define LOOKED_AT	2048
+
+static bool looked_enough;
+
+static void *look_into_the_page_cache(void *data)
+{
+	struct gmem_vm *g = data;
+	unsigned char resident[LOOKED_AT];
+
+	while (!READ_ONCE(looked_enough))
+		TEST_ASSERT(!mincore(g->mem, LOOKED_AT * PAGE_SIZE, resident),
+			    "mincore() failed");
+
+	return NULL;
+}
+
+TEST_F_TIMEOUT(convert, looking_into_the_page_cache_holds_nothing, 120)
+{
+	pthread_t threads[LOOKERS];
+	struct gmem_vm g;
+	u64 i;
+
+	gmem_vm_create(&g, LOOKED_AT, GMEM_IN_PLACE);
+	memset(g.mem, 'a', LOOKED_AT * PAGE_SIZE);
+	for (i = 0; i < LOOKERS; i++)
+		kvm_pthread_create(&threads[i], NULL, look_into_the_page_cache, &g);
+	for (i = 0; i < 50; i++) {
+		gmem_convert(&g, 0, LOOKED_AT, PRIVATE, PRESERVE);
+		gmem_convert(&g, 0, LOOKED_AT, SHARED, PRESERVE);
+	}
+	WRITE_ONCE(looked_enough, true);
+	for (i = 0; i < LOOKERS; i++)
+		kvm_pthread_join(threads[i], NULL);
+	TEST_ASSERT_EQ(host_read(&g, LOOKED_AT - 1), 'a');
+	gmem_vm_destroy(&g);
 }
 
 /*

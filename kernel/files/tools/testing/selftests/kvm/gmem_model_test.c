@@ -420,6 +420,10 @@ static struct outcome run(const struct op *ops, u64 nr, bool is_wrong)
 	}
 	close(fds[0]);
 	TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	/* What fails after all calls have been compared is a difference too. */
+	if (status && !outcome.difference[0])
+		snprintf(outcome.difference, sizeof(outcome.difference),
+			 "the process ended with status %#x", status);
 
 	return outcome;
 }

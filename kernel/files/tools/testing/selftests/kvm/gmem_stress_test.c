@@ -112,10 +112,11 @@ again:
 	if (!r)
 		return;
 
-	/* Without its slot the range is the VM's, and the file may be closed by now. */
-	if (by_gpa && (r == -EOPNOTSUPP || r == -EINVAL))
+	/* Without its slot the range is the VM's, of which only NONE can be asked. */
+	if (by_gpa && r == -EOPNOTSUPP && policy != NONE)
 		return;
-	if (READ_ONCE(stop) && (r == -EBADF || r == -EIO))
+	/* The file may be closed by now, or the VM. */
+	if (READ_ONCE(stop) && ((by_gpa && r == -EINVAL) || r == -EBADF || r == -EIO))
 		return;
 
 	count(&counts->refused);
@@ -292,8 +293,12 @@ static void *disturb(void *data)
 			if (nr_poisoned++ >= 2)
 				break;
 			is_poisoned[page] = true;
-			(void)madvise(g.mem + page * PAGE_SIZE, PAGE_SIZE, MADV_HWPOISON);
-			count(&counts->poisoned);
+			/* EFAULT is a page that was not mapped; other errors come too late. */
+			if (madvise(g.mem + page * PAGE_SIZE, PAGE_SIZE, MADV_HWPOISON) &&
+			    errno == EFAULT)
+				is_poisoned[page] = false;
+			else
+				count(&counts->poisoned);
 			break;
 		case 3 ... 7:
 			(void)fallocate(g.fd, FALLOC_FL_KEEP_SIZE, page * PAGE_SIZE,
@@ -569,7 +574,7 @@ TEST_F_TIMEOUT(stress, everything_against_everything, 3600)
 			kill(pid, SIGKILL);
 		}
 		TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);
-		TEST_ASSERT(ending == KILLED ? !counts->failure[0] : !status,
+		TEST_ASSERT(status == (ending == KILLED ? SIGKILL : 0),
 			    "Round %lu, ending %d, SEED=%lu: status %#x, %s", round, ending, seed,
 			    status, counts->failure);
 
@@ -586,7 +591,7 @@ TEST_F_TIMEOUT(stress, everything_against_everything, 3600)
 	       round, counts->conversions, counts->refused, counts->transient);
 	printf("%lu pins, %lu poisoned, %lu runs of the guest, %lu faults of the emulator\n",
 	       counts->pins, counts->poisoned, counts->guest_runs, counts->emulator_faults);
-	TEST_ASSERT(counts->emulator_faults <= 1 + round / 100,
+	TEST_ASSERT(counts->emulator_faults <= 1 + round / 1000,
 		    "%lu guests that did not exit are no accident", counts->emulator_faults);
 	TEST_ASSERT(counts->transient <= 1 + counts->conversions / 100000,
 		    "%lu conversions refused without a pin is not rare", counts->transient);
