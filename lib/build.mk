@@ -4,6 +4,7 @@
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
+OBJCOPY ?= objcopy
 
 LIB_VERSION := $(shell sed -n 's/^.define GMEM_VERSION "\(.*\)"/\1/p' lib/gmem.h)
 SONAME := libgmem.so.0
@@ -18,9 +19,12 @@ $(O)/lib/%.o: lib/%.c
 	@mkdir -p $(@D)
 	$(CC) $(C) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -Ilib $(UAPI) -c -o $@ $<
 
-$(O)/lib/libgmem.a: $(LIB_OBJECTS)
+# One object, in which what the files share is local: it has no prefix.
+$(O)/lib/libgmem.a: $(LIB_OBJECTS) lib/build.mk
 	rm -f $@
-	$(AR) rcs $@ $^
+	$(LD) -r -o $(@:.a=.o) $(LIB_OBJECTS)
+	$(OBJCOPY) --localize-hidden $(@:.a=.o)
+	$(AR) rcs $@ $(@:.a=.o)
 
 $(O)/lib/$(SONAME): $(LIB_OBJECTS) lib/libgmem.map
 	$(CC) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=lib/libgmem.map \
