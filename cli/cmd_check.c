@@ -670,6 +670,18 @@ static bool is_wanted(const char *name, char **patterns)
 	return false;
 }
 
+static bool matches_something(const char *pattern)
+{
+	size_t i;
+
+	for (i = 0; i < NR_PROMISES; i++) {
+		if (!fnmatch(pattern, promises[i].name, 0))
+			return true;
+	}
+
+	return false;
+}
+
 static const struct {
 	const char *option;
 	enum gmem_mechanism mechanism;
@@ -704,6 +716,7 @@ int cmd_check(int argc, char **argv)
 	uint32_t wanted = 0;
 	const char *lacking;
 	struct vm probing;
+	char **pattern;
 	size_t i, j, nr = 0;
 	bool list = false;
 
@@ -722,6 +735,10 @@ int cmd_check(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
+	for (pattern = argv + optind; *pattern; pattern++) {
+		if (!matches_something(*pattern))
+			die_usage("no promise is called '%s', 'gmem check -l' lists them", *pattern);
+	}
 	for (i = 0; i < NR_PROMISES; i++) {
 		if (!is_wanted(promises[i].name, argv + optind))
 			continue;
@@ -729,8 +746,6 @@ int cmd_check(int argc, char **argv)
 		if (list)
 			puts(promises[i].name);
 	}
-	if (!nr)
-		die_usage("no promise is called '%s', 'gmem check -l' lists them", argv[optind]);
 	if (list)
 		return EXIT_OK;
 
