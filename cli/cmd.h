@@ -74,11 +74,11 @@ void guest_write(struct vm *vm, unsigned int page, uint8_t byte);
 int try_host_read(const void *page);
 
 /*
- * Let the guest ask with KVM_HC_MAP_GPA_RANGE; what it got for an answer.  The exit goes
- * through gmem_handle_exit() with @opts.
+ * Let the guest ask with KVM_HC_MAP_GPA_RANGE.  The exit goes through gmem_handle_exit()
+ * with @opts.  0 or -errno, which the guest was told as 0 or errno.
  */
-int64_t guest_map_gpa_range(struct vm *vm, uint64_t gpa, uint64_t nr_pages, bool to_private,
-			    const struct gmem_convert_opts *opts);
+int guest_map_gpa_range(struct vm *vm, uint64_t gpa, uint64_t nr_pages, bool to_private,
+			const struct gmem_convert_opts *opts);
 
 /* gmem_convert() with one policy for both directions. */
 int convert(struct gmem *gmem, uint64_t offset, uint64_t size, uint64_t attributes,

@@ -204,8 +204,8 @@ void guest_write(struct vm *vm, unsigned int page, uint8_t byte)
 	run_code(vm, &regs, NULL);
 }
 
-int64_t guest_map_gpa_range(struct vm *vm, uint64_t gpa, uint64_t nr_pages, bool to_private,
-			    const struct gmem_convert_opts *opts)
+int guest_map_gpa_range(struct vm *vm, uint64_t gpa, uint64_t nr_pages, bool to_private,
+			const struct gmem_convert_opts *opts)
 {
 	struct kvm_enable_cap cap = {
 		.cap = KVM_CAP_EXIT_HYPERCALL,
@@ -222,8 +222,7 @@ int64_t guest_map_gpa_range(struct vm *vm, uint64_t gpa, uint64_t nr_pages, bool
 	if (ioctl(vm->fd, KVM_ENABLE_CAP, &cap))
 		die("KVM_ENABLE_CAP of KVM_CAP_EXIT_HYPERCALL");
 	run_code(vm, &regs, opts);
-	/* A guest in real mode sees 32 bits. */
-	return (int32_t)regs.rax;
+	return -(int)regs.rax;
 }
 
 int host_read(const void *page)
