@@ -42,7 +42,11 @@ struct gmem_vm;
 struct gmem;
 
 /* An object whose size is set, and everything else 0. */
+#ifdef __cplusplus
+#define GMEM_INIT(type) ([] { type gmem_ = {}; gmem_.struct_size = sizeof(type); return gmem_; }())
+#else
 #define GMEM_INIT(type) ((type){ .struct_size = sizeof(type) })
+#endif
 
 /* Attributes, as KVM_SET_MEMORY_ATTRIBUTES counts them. */
 #define GMEM_SHARED	0ull
@@ -248,9 +252,16 @@ struct gmem_convert_opts {
 };
 
 /* What is used without opts: zeros for the host, nothing promised to the guest. */
+#ifdef __cplusplus
+#define GMEM_CONVERT_OPTS ([] { \
+	struct gmem_convert_opts gmem_opts_ = GMEM_INIT(struct gmem_convert_opts); \
+	gmem_opts_.to_private = GMEM_NONE; \
+	return gmem_opts_; }())
+#else
 #define GMEM_CONVERT_OPTS ((struct gmem_convert_opts){ \
 	.struct_size = sizeof(struct gmem_convert_opts), \
 	.to_shared = GMEM_ZERO, .to_private = GMEM_NONE })
+#endif
 
 /* Where a conversion was when it failed. */
 enum gmem_step {
