@@ -5,10 +5,10 @@
  *
  * Rules for everything here:
  *
- * - A function that can fail returns 0 or -errno.  None prints, exits, changes errno's
- *   meaning or keeps anything outside of the objects that the caller holds.
+ * - A function that can fail returns 0 or -errno; the variable errno says nothing then.
+ *   None prints, exits or keeps anything outside of the objects that the caller holds.
  * - Addresses, offsets and sizes are in bytes and multiples of the page size.  A gpa is
- *   a guest physical address, an offset counts from the begin of a memory.
+ *   a guest physical address, an offset counts from the beginning of a memory.
  * - A struct that the caller fills begins with its size, set by GMEM_INIT().  Members
  *   that were not known when the caller was compiled are 0; a library that is older
  *   than its caller says -E2BIG rather than ignore one that is set.
@@ -84,7 +84,11 @@ struct gmem_probe {
 	uint64_t attributes;		/* that can be set: GMEM_PRIVATE or 0 */
 	uint32_t to_shared;		/* GMEM_POLICY_BIT() of what @mechanism offers ... */
 	uint32_t to_private;		/* ... in each direction */
-	bool is_atomic;			/* a range over several slots: all or nothing, in the kernel */
+	/*
+	 * A range of gpas over several slots is one call of the kernel, all or nothing.  So
+	 * is any range of offsets in place; with two backings that is a call for each binding.
+	 */
+	bool is_atomic;
 };
 
 /*
@@ -251,7 +255,11 @@ struct gmem_convert_opts {
 	void *arg;
 };
 
-/* What is used without opts: zeros for the host, nothing promised to the guest. */
+/*
+ * What is used without opts: zeros for the host, nothing promised to the guest.  Begin
+ * with it: GMEM_INIT(struct gmem_convert_opts) asks for ZERO to private as well, which
+ * most mechanisms refuse.
+ */
 #ifdef __cplusplus
 #define GMEM_CONVERT_OPTS ([] { \
 	struct gmem_convert_opts gmem_opts_ = GMEM_INIT(struct gmem_convert_opts); \
@@ -281,8 +289,9 @@ struct gmem_result {
 	unsigned int attempts;		/* calls of the kernel that ended with -EAGAIN */
 	/*
 	 * After a failure, what is not as it was: [left, +left_size), as the request counts
-	 * it, holds pages that stayed converted; left_size 0 if the undo worked, or was not
-	 * needed.  undo_error is what the undo met.
+	 * it, holds all pages that stayed converted, and between them others may have gone
+	 * back: gmem_lookup() knows.  left_size 0 if the undo worked, or was not needed.
+	 * undo_error is what the undo met first.
 	 */
 	uint64_t left;
 	uint64_t left_size;
@@ -303,8 +312,8 @@ struct gmem_result {
  * @opts and @result may be NULL.  Blocks while mappings go away, for listeners, and for
  * up to opts->timeout_ms.
  *
- * All of it or nothing: in one call of the kernel if gmem_probe.is_atomic, or if one
- * call is enough.  Otherwise what was converted before the failure is converted back.
+ * All of it or nothing: in one call of the kernel if gmem_probe.is_atomic says so, or if
+ * one call is enough.  Otherwise what was converted before the failure is converted back.
  * @result says what a failure left, which is nothing unless it says so.
  *
  * -EINVAL	alignment, size 0, overflow, attributes, a policy that does not exist,
