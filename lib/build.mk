@@ -54,5 +54,7 @@ install: lib cli ## install libgmem, gmem and the manual under PREFIX=/usr/local
 		install -d $(DESTDIR)$(PREFIX)/share/man/man$$section; \
 		cp -d $$page $(DESTDIR)$(PREFIX)/share/man/man$$section/; \
 	done
+# Or the loader does not know the library yet; a package sees to that itself.
+	[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || /sbin/ldconfig
 
 -include $(LIB_OBJECTS:.o=.d)
