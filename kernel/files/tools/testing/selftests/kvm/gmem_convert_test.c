@@ -476,6 +476,28 @@ static void hear(int fd)
 	TEST_ASSERT_EQ(read(fd, &c, 1), 1);
 }
 
+/* Who looks for private memory in an RSS takes it for lost; it is in the page cache. */
+TEST_F(convert, private_pages_are_in_no_rss)
+{
+	const long nr = 4096, some = nr * PAGE_SIZE / SZ_1K * 9 / 10;
+	long rss, cached;
+	struct gmem_vm g;
+
+	gmem_vm_create(&g, nr, GMEM_IN_PLACE);
+	rss = read_number("/proc/self/status", "VmRSS");
+	cached = read_number("/proc/meminfo", "Cached");
+
+	memset(g.mem, 'a', nr * PAGE_SIZE);
+	TEST_ASSERT(read_number("/proc/self/status", "VmRSS") > rss + some,
+		    "Shared pages should be in the RSS");
+	gmem_convert(&g, 0, nr, PRIVATE, PRESERVE);
+	TEST_ASSERT(read_number("/proc/self/status", "VmRSS") < rss + some,
+		    "Private pages should not be in the RSS");
+	TEST_ASSERT(read_number("/proc/meminfo", "Cached") > cached + some,
+		    "Private pages should be in the page cache");
+	gmem_vm_destroy(&g);
+}
+
 /* Another process can map what is shared, and can not convert it. */
 TEST_F(convert, other_process_maps_and_does_not_convert)
 {

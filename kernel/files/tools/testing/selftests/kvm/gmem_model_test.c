@@ -478,13 +478,6 @@ static u64 compare(u64 seed, u64 nr, bool is_wrong)
 	return nr;
 }
 
-static u64 number(const char *name, u64 otherwise)
-{
-	const char *text = getenv(name);
-
-	return text && *text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 /* One VM lives for so many calls. */
 #define SEQUENCE	1000
 
@@ -506,7 +499,7 @@ FIXTURE_TEARDOWN(model)
 
 TEST_F_TIMEOUT(model, random_calls_do_as_the_model_does, 3000)
 {
-	u64 seed = number("SEED", time(NULL)), nr = number("OPS", 10000), done;
+	u64 seed = env_number("SEED", time(NULL)), nr = env_number("OPS", 10000), done;
 
 	printf("# measured: %lu calls, replay with SEED=%lu\n", nr, seed);
 	for (done = 0; done < nr; done += SEQUENCE, seed++)

@@ -450,25 +450,6 @@ static void run_process(enum ending ending, unsigned int seed, u64 usecs)
 	_exit(0);
 }
 
-/* A number from a file of "name number" lines. */
-static long read_number(const char *path, const char *name)
-{
-	FILE *file = fopen(path, "r");
-	char line[128], *at;
-	long value = -1;
-
-	while (file && fgets(line, sizeof(line), file)) {
-		at = line + strlen(name);
-		if (!strncmp(line, name, strlen(name)) && (*at == ' ' || *at == ':'))
-			value = atol(at + strspn(at, ": "));
-	}
-	if (file)
-		fclose(file);
-	TEST_ASSERT(value >= 0, "%s has no %s", path, name);
-
-	return value;
-}
-
 /* VMs that are alive have a directory each. */
 static int nr_vms(void)
 {
@@ -545,16 +526,9 @@ FIXTURE_TEARDOWN(stress)
 {
 }
 
-static u64 number(const char *name, u64 otherwise)
-{
-	const char *text = getenv(name);
-
-	return text && *text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 TEST_F_TIMEOUT(stress, everything_against_everything, 3600)
 {
-	u64 seconds = number("SECONDS", 20), seed = number("SEED", time(NULL)), round;
+	u64 seconds = env_number("SECONDS", 20), seed = env_number("SEED", time(NULL)), round;
 	time_t end = time(NULL) + seconds;
 	struct usage before = usage();
 	long free_before = read_number("/proc/meminfo", "MemFree"), free_after;

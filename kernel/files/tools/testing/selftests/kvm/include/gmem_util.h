@@ -72,4 +72,10 @@ int pin_longterm(void *hva, int *fd);
 /* Text to a file that is there: 0 or -errno. */
 int write_file(const char *path, const char *text);
 
+/* The number in a file of "name number" lines, which must be there. */
+long read_number(const char *path, const char *name);
+
+/* A variable of the environment, or @otherwise. */
+u64 env_number(const char *name, u64 otherwise);
+
 #endif /* SELFTEST_KVM_GMEM_UTIL_H */

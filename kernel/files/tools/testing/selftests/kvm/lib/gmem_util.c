@@ -238,3 +238,28 @@ int write_file(const char *path, const char *text)
 	close(fd);
 	return r;
 }
+
+long read_number(const char *path, const char *name)
+{
+	FILE *file = fopen(path, "r");
+	char line[128], *at;
+	long value = -1;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		at = line + strlen(name);
+		if (!strncmp(line, name, strlen(name)) && (*at == ' ' || *at == ':'))
+			value = atol(at + strspn(at, ": "));
+	}
+	if (file)
+		fclose(file);
+	TEST_ASSERT(value >= 0, "%s has no %s", path, name);
+
+	return value;
+}
+
+u64 env_number(const char *name, u64 otherwise)
+{
+	const char *text = getenv(name);
+
+	return text && *text ? strtoull(text, NULL, 0) : otherwise;
+}
