@@ -74,7 +74,7 @@ extern struct fake {
 	struct fake_slot slots[16];
 	/* By guest page from FAKE_GPA on, for two backings. */
 	bool vm_private[FAKE_PAGES];
-	uint64_t now_ms;
+	_Atomic uint64_t now_ms;
 	/* In the order of calls: c convert, a attribute, p punch; tests add their own. */
 	char trace[256];
 	/* The page cache refuses these, as pinned; by file offset / PAGE. */
