@@ -359,7 +359,10 @@ static int convert_all(struct request *req)
 	return 0;
 }
 
-/* Punch holes where the pages change; *@missed counts the bytes where that failed. */
+/*
+ * Punch holes where the pages change; *@missed counts the bytes where that failed.  In
+ * place that is what the guest had, and lost should the conversion fail.
+ */
 static int punch_changes(struct request *req, bool shared_half, uint64_t *missed,
 			 enum gmem_step step)
 {
@@ -371,13 +374,12 @@ static int punch_changes(struct request *req, bool shared_half, uint64_t *missed
 	while (next_change(req, &at, &change)) {
 		r = punch_hole(shared_half ? change.gmem->shared_fd : change.gmem->private_fd,
 			       change.offset, change.size);
-		if (!r)
-			/* In place the page held what is lost if the conversion fails. */
-			req->result.contents_lost |= !two;
-		else if (missed)
-			*missed += change.size;
-		else
+		if (r && !missed)
 			return fail(req, step, address_of(req, &change), r);
+		if (r)
+			*missed += change.size;
+		else if (!two)
+			req->result.contents_lost = true;
 	}
 
 	return 0;
