@@ -103,6 +103,10 @@ struct call {
 	struct gmem_vm *large;
 	u64 attributes;
 	u64 policy;
+	/* The request, and the error_offset of the failure. */
+	u64 start;
+	u64 size;
+	u64 where;
 	int fd;
 	void *mem;
 };
@@ -186,6 +190,8 @@ static void conversion_unchanged(struct call *c)
 {
 	u64 before = OTHER_SIDE(c->attributes);
 
+	TEST_ASSERT(c->where >= c->start && c->where < c->start + c->size &&
+		    !(c->where % PAGE_SIZE), "error_offset is %#lx", c->where);
 	expect_state(c->large, FIRST - 1, 3, before);
 	expect_state(c->large, LAST - 1, 3, before);
 	expect_state(c->g, 0, GMEM_PAGES, before);
@@ -196,8 +202,11 @@ static void conversion_unchanged(struct call *c)
 
 static int file_convert(struct call *c)
 {
-	return __gmem_convert(c->large->fd, FIRST * PAGE_SIZE, (LAST - FIRST) * PAGE_SIZE,
-			      c->attributes, c->policy, NULL);
+	c->start = FIRST * PAGE_SIZE;
+	c->size = (LAST - FIRST) * PAGE_SIZE;
+
+	return __gmem_convert(c->large->fd, c->start, c->size, c->attributes, c->policy,
+			      &c->where);
 }
 
 static int after(u64 policy, int before)
@@ -243,8 +252,10 @@ TEST_F(fault, conversion_of_a_file)
 /* Both files and the hole between them. */
 static int vm_convert(struct call *c)
 {
-	return __gmem_convert(c->g->vm->fd, GMEM_GPA + 3 * PAGE_SIZE,
-			      (LARGE_PAGE + LAST - 3) * PAGE_SIZE, c->attributes, NONE, NULL);
+	c->start = GMEM_GPA + 3 * PAGE_SIZE;
+	c->size = (LARGE_PAGE + LAST - 3) * PAGE_SIZE;
+
+	return __gmem_convert(c->g->vm->fd, c->start, c->size, c->attributes, NONE, &c->where);
 }
 
 static void vm_convert_done(struct call *c)

@@ -33,6 +33,7 @@
 #define PAGES		64
 #define SIZE		(PAGES * PAGE_SIZE)
 #define JOIN_SECONDS	20
+#define NR_VCPUS	2
 
 enum ending {
 	ORDERLY,
@@ -43,6 +44,7 @@ enum ending {
 };
 
 static struct gmem_vm g;
+static struct kvm_vcpu *vcpus[NR_VCPUS];
 static bool stop;
 
 /* Pins begun and not ended, and how often one began or ended, for each page. */
@@ -314,10 +316,8 @@ static void *disturb(void *data)
 	return NULL;
 }
 
-static void guest_access(void)
+static void guest_access(u64 state)
 {
-	u64 state = 1;
-
 	for (;;) {
 		u64 page, i;
 
@@ -336,15 +336,16 @@ static void guest_access(void)
 /* Whatever a fault meets in between, the guest goes on; but it must go on. */
 static void *run_vcpu(void *data)
 {
-	unsigned int state = (uintptr_t)data;
+	struct kvm_vcpu *vcpu = data;
+	unsigned int state = vcpu->id + 1;
 
 	while (!READ_ONCE(stop)) {
 		struct kvm_pre_fault_memory range = {
 			.gpa = GMEM_GPA + dice(&state, PAGES) * PAGE_SIZE,
 			.size = PAGE_SIZE,
 		};
-		int r = __vcpu_run(g.vcpu);
-		u32 reason = g.vcpu->run->exit_reason;
+		int r = __vcpu_run(vcpu);
+		u32 reason = vcpu->run->exit_reason;
 
 		REQUIRE(!r || errno == EFAULT || errno == EHWPOISON || errno == EINTR ||
 			errno == EAGAIN || READ_ONCE(stop),
@@ -353,7 +354,7 @@ static void *run_vcpu(void *data)
 			reason == KVM_EXIT_MEMORY_FAULT, "exit reason %u", reason);
 		count(&counts->guest_runs);
 		if (dice(&state, 8) == 0)
-			(void)__vcpu_ioctl(g.vcpu, KVM_PRE_FAULT_MEMORY, &range);
+			(void)__vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range);
 	}
 	return NULL;
 }
@@ -368,15 +369,15 @@ static void ignore(int sig)
  * emulator has taken a #VMEXIT twice and saved the host's registers as the guest's,
  * which then faults for ever.  No kernel can do that, so it is counted and forgiven.
  */
-static void join_vcpu(pthread_t thread)
+static void join_vcpu(pthread_t thread, struct kvm_vcpu *vcpu)
 {
 	struct timespec deadline = { .tv_sec = time(NULL) + JOIN_SECONDS };
-	struct kvm_sync_regs *at = &g.vcpu->run->s.regs;
+	struct kvm_sync_regs *at = &vcpu->run->s.regs;
 
 	if (!pthread_timedjoin_np(thread, NULL, &deadline))
 		return;
 
-	WRITE_ONCE(g.vcpu->run->immediate_exit, 1);
+	WRITE_ONCE(vcpu->run->immediate_exit, 1);
 	pthread_kill(thread, SIGUSR1);
 	kvm_pthread_join(thread, NULL);
 	REQUIRE(at->regs.rip >> 63 && at->regs.rsp >> 63,
@@ -389,11 +390,11 @@ static void join_vcpu(pthread_t thread)
 static void run_process(enum ending ending, unsigned int seed, u64 usecs)
 {
 	static void *(*const workers[])(void *) = {
-		run_vcpu, convert_the_file, convert_by_gpa, access_from_the_host,
+		convert_the_file, convert_by_gpa, access_from_the_host,
 		access_from_the_host, pin_and_unpin, pin_and_unpin, disturb,
 	};
 	struct sigaction sa = { .sa_handler = ignore };
-	pthread_t threads[ARRAY_SIZE(workers)];
+	pthread_t threads[ARRAY_SIZE(workers)], runners[NR_VCPUS];
 	size_t i;
 
 	/* Nobody else ends this if the test itself is ended. */
@@ -403,9 +404,15 @@ static void run_process(enum ending ending, unsigned int seed, u64 usecs)
 	sigaction(SIGBUS, &sa, NULL);
 	sigaction(SIGUSR1, &sa, NULL);
 	gmem_vm_create(&g, PAGES, GMEM_IN_PLACE);
-	vcpu_arch_set_entry_point(g.vcpu, guest_access);
-	g.vcpu->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
-
+	vcpus[0] = g.vcpu;
+	for (i = 1; i < NR_VCPUS; i++)
+		vcpus[i] = vm_vcpu_add(g.vm, i, guest_access);
+	for (i = 0; i < NR_VCPUS; i++) {
+		vcpu_arch_set_entry_point(vcpus[i], guest_access);
+		vcpu_args_set(vcpus[i], 1, seed + i);
+		vcpus[i]->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+		kvm_pthread_create(&runners[i], NULL, run_vcpu, vcpus[i]);
+	}
 	for (i = 0; i < ARRAY_SIZE(workers); i++)
 		kvm_pthread_create(&threads[i], NULL, workers[i],
 				   (void *)(uintptr_t)(seed + i * 7919));
@@ -423,7 +430,8 @@ static void run_process(enum ending ending, unsigned int seed, u64 usecs)
 	case VM_FIRST:
 		WRITE_ONCE(stop, true);
 		close(g.vm->fd);
-		close(g.vcpu->fd);
+		for (i = 0; i < NR_VCPUS; i++)
+			close(vcpus[i]->fd);
 		(void)madvise(g.mem, SIZE, MADV_POPULATE_READ);
 		break;
 	default:
@@ -431,8 +439,9 @@ static void run_process(enum ending ending, unsigned int seed, u64 usecs)
 		break;
 	}
 
-	join_vcpu(threads[0]);
-	for (i = 1; i < ARRAY_SIZE(workers); i++)
+	for (i = 0; i < NR_VCPUS; i++)
+		join_vcpu(runners[i], vcpus[i]);
+	for (i = 0; i < ARRAY_SIZE(workers); i++)
 		kvm_pthread_join(threads[i], NULL);
 	if (ending == ORDERLY) {
 		/*
