@@ -36,6 +36,9 @@
  */
 #define FAULT_IN_FLIGHT_MSECS	1000
 
+/* From how many pages on it takes less to unmap twice than to hold the lock. */
+#define UNMAP_AHEAD_PAGES	16
+
 void kvm_gmem_state_init(struct kvm_gmem_state *state, struct kvm *kvm,
 			 loff_t size, u64 flags)
 {
@@ -365,6 +368,15 @@ static int kvm_gmem_convert(struct kvm *kvm, struct part *parts, int nr_parts,
 			    bool to_private, u64 policy, pgoff_t *err_index)
 {
 	int i, reserved, r = 0;
+
+	/*
+	 * Faults on other pages wait for the lock, so take it when most of the range
+	 * is unmapped.  What is mapped again until then goes in check_folios().
+	 */
+	for (i = 0; to_private && i < nr_parts; i++) {
+		if (parts[i].inode && parts[i].end - parts[i].start >= UNMAP_AHEAD_PAGES)
+			unmap_users(parts[i].inode, parts[i].start, parts[i].end);
+	}
 
 	lock_parts(kvm, parts, nr_parts);
 
