@@ -42,10 +42,16 @@ void bench_die(const char *format, ...) __attribute__((noreturn, format(printf, 
 void clock_init(bool instructions);
 bool clock_is_instructions(void);
 const char *clock_unit(void);
+/* "tcg" for QEMU's emulator, "hardware", or "virtual" for anything between. */
+const char *clock_accel(void);
 uint64_t clock_now(void);
 double clock_since(uint64_t began);
 
-/* What a sample is a sample of.  Strings are constants, "-" where nothing applies. */
+/*
+ * What a sample is a sample of.  Strings are constants, "-" where nothing applies.
+ * @count is how many threads, processes or vCPUs; for "peak", how many percent were
+ * shared; for "fragmented" and "defragment", how many pages are private.
+ */
 struct key {
 	const char *measure;
 	const char *way;
@@ -54,7 +60,7 @@ struct key {
 	const char *touched;
 	const char *unit;
 	uint64_t bytes;
-	unsigned int threads;
+	unsigned int count;
 };
 
 void record(const struct key *key, double value);
@@ -85,12 +91,16 @@ struct guest {
 	int kvm;
 	int fd;
 	int vcpus[GUEST_VCPUS];
+	struct kvm_sregs sregs[GUEST_VCPUS];
+	struct kvm_vcpu_events events[GUEST_VCPUS];
 	unsigned int nr_vcpus;
 };
 
 void guest_create(struct guest *guest, unsigned int nr_vcpus);
 void guest_destroy(struct guest *guest);
 void guest_touch(struct guest *guest, unsigned int vcpu, uint64_t gpa, uint64_t size);
+/* How often a run had to be repeated, so that what was measured is void. */
+unsigned int guest_emulator_faults(void);
 
 /*
  * Memory of a guest, in place or in two halves.  In halves the guest_memfd is as

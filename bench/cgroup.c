@@ -80,7 +80,8 @@ void in_cgroup(void (*run)(void *), void *arg)
 
 	write_file(CGROUP_ROOT, "cgroup.subtree_control", "+memory");
 	snprintf(group, sizeof(group), CGROUP_ROOT "/gmem-bench-%d", getpid());
-	if (mkdir(group, 0755) && errno != EEXIST)
+	/* One that is left over would bring its peak along. */
+	if (mkdir(group, 0755))
 		bench_die("mkdir of %s", group);
 
 	fflush(NULL);
@@ -95,5 +96,6 @@ void in_cgroup(void (*run)(void *), void *arg)
 	}
 	if (waitpid(child, &status, 0) != child || status)
 		bench_die("the child in a cgroup ended with status %#x", status);
-	rmdir(group);
+	if (rmdir(group))
+		bench_die("rmdir of %s", group);
 }

@@ -3,7 +3,9 @@
  * The clock is the TSC: reading it is no system call on any machine, and under an
  * emulator that counts instructions a tick is one of them.
  */
+#include <cpuid.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <x86intrin.h>
 
@@ -78,6 +80,19 @@ bool clock_is_instructions(void)
 const char *clock_unit(void)
 {
 	return instructions ? "instructions" : "ns";
+}
+
+const char *clock_accel(void)
+{
+	static char signature[13];
+	unsigned int eax;
+
+	__cpuid(1, eax, eax, ((unsigned int *)signature)[0], eax);
+	if (!(((unsigned int *)signature)[0] & (1u << 31)))
+		return "hardware";
+	__cpuid(0x40000000, eax, ((unsigned int *)signature)[0],
+		((unsigned int *)signature)[1], ((unsigned int *)signature)[2]);
+	return !strcmp(signature, "TCGTCGTCGTCG") ? "tcg" : "virtual";
 }
 
 static double seconds(void)

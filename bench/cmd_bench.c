@@ -37,18 +37,23 @@ void bench_die(const char *format, ...)
 	exit(1);
 }
 
-static int usage(FILE *to)
+static int list(FILE *to)
 {
 	size_t i;
 
+	for (i = 0; i < NR_BENCHES; i++)
+		fprintf(to, "  %-12s %s\n", benches[i]->name, benches[i]->help);
+
+	return 0;
+}
+
+static int usage(FILE *to)
+{
 	fputs("usage: gmem bench [CASE...] [--list] [--csv FILE] [--json FILE] [--instructions]\n\n"
 	      "What a conversion costs, in place and with two backings in turn.  Without a\n"
 	      "CASE all are measured; FILE may be - for standard output.  --instructions is\n"
 	      "for an emulator whose TSC counts them (vm/run -i).\n\n", to);
-	for (i = 0; i < NR_BENCHES; i++)
-		fprintf(to, "  %-12s %s\n", benches[i]->name, benches[i]->help);
-
-	return to == stdout ? 0 : EXIT_USAGE;
+	return list(to);
 }
 
 static const struct bench *find(const char *name)
@@ -82,19 +87,27 @@ int cmd_bench(int argc, char **argv)
 	int arg;
 
 	for (arg = 1; arg < argc; arg++) {
-		if (!strcmp(argv[arg], "--help") || !strcmp(argv[arg], "--list"))
+		const char **file = !strcmp(argv[arg], "--csv") ? &csv :
+				    !strcmp(argv[arg], "--json") ? &json : NULL;
+
+		if (!strcmp(argv[arg], "--help"))
 			return usage(stdout);
+		if (!strcmp(argv[arg], "--list"))
+			return list(stdout);
 		if (!strcmp(argv[arg], "--instructions")) {
 			instructions = true;
-		} else if (!strcmp(argv[arg], "--csv") && arg + 1 < argc) {
-			csv = argv[++arg];
-		} else if (!strcmp(argv[arg], "--json") && arg + 1 < argc) {
-			json = argv[++arg];
+		} else if (file) {
+			if (++arg == argc) {
+				fprintf(stderr, "gmem bench: %s wants a file\n", argv[arg - 1]);
+				return EXIT_USAGE;
+			}
+			*file = argv[arg];
 		} else if (find(argv[arg]) && nr_chosen < NR_BENCHES) {
 			chosen[nr_chosen++] = find(argv[arg]);
 		} else {
-			fprintf(stderr, "gmem bench: what is '%s'?\n", argv[arg]);
-			return usage(stderr);
+			fprintf(stderr, "gmem bench: '%s' is no case and no option; "
+				"gmem bench --list names the cases\n", argv[arg]);
+			return EXIT_USAGE;
 		}
 	}
 

@@ -23,7 +23,7 @@ static void floor_sample(const char *name, uint64_t bytes, double cost)
 {
 	struct key key = {
 		.measure = name, .way = "floor", .direction = "-", .policy = "-",
-		.touched = "-", .unit = clock_unit(), .bytes = bytes, .threads = 1,
+		.touched = "-", .unit = clock_unit(), .bytes = bytes, .count = 1,
 	};
 
 	record(&key, cost);

@@ -94,7 +94,7 @@ static void one_case(uint64_t bytes, bool to_private, const struct state *state,
 				.touched = state->name,
 				.unit = clock_unit(),
 				.bytes = bytes,
-				.threads = 1,
+				.count = 1,
 			};
 
 			if (fresh) {

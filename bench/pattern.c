@@ -61,7 +61,7 @@ static void sample(struct memory *memory, const char *name, uint64_t bytes,
 		.touched = "-",
 		.unit = clock_unit(),
 		.bytes = bytes,
-		.threads = 1,
+		.count = 1,
 	};
 	uint64_t began = clock_now();
 	double cost;

@@ -60,7 +60,7 @@ static void run(void)
 			struct key key = {
 				.measure = "peak", .way = way_names[way], .direction = "-",
 				.policy = way == NEW ? "preserve" : "-", .touched = "-",
-				.unit = "bytes", .bytes = SIZE, .threads = percents[i],
+				.unit = "bytes", .bytes = SIZE, .count = percents[i],
 			};
 
 			*seen = (struct run){ .way = way, .percent = percents[i] };

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /* Samples: kept as they come, written raw, summed up on request. */
-#include <cpuid.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +18,7 @@ static size_t nr_samples, room;
 
 static bool same(const struct key *a, const struct key *b)
 {
-	return a->bytes == b->bytes && a->threads == b->threads &&
+	return a->bytes == b->bytes && a->count == b->count &&
 	       !strcmp(a->measure, b->measure) && !strcmp(a->way, b->way) &&
 	       !strcmp(a->direction, b->direction) && !strcmp(a->policy, b->policy) &&
 	       !strcmp(a->touched, b->touched);
@@ -37,7 +36,14 @@ size_t record_nr(const struct key *key)
 
 void record(const struct key *key, double value)
 {
+	static unsigned int faults_before;
 	size_t round = record_nr(key);
+
+	/* What was measured has a repetition and a wait in it. */
+	if (guest_emulator_faults() != faults_before) {
+		faults_before = guest_emulator_faults();
+		return;
+	}
 
 	if (nr_samples == room) {
 		room = room ? 2 * room : 1024;
@@ -68,25 +74,17 @@ double record_quantile(const struct key *key, double q)
 			values[nr++] = samples[i].value;
 	}
 	if (nr) {
+		double at = q * (nr - 1);
+		size_t below = at;
+
 		qsort(values, nr, sizeof(values[0]), by_value);
-		result = values[(size_t)(q * (nr - 1) + 0.5)];
+		result = values[below];
+		if (below + 1 < nr)
+			result += (at - below) * (values[below + 1] - values[below]);
 	}
 	free(values);
 
 	return result;
-}
-
-static const char *accel(void)
-{
-	static char signature[13];
-	unsigned int eax;
-
-	__cpuid(1, eax, eax, ((unsigned int *)signature)[0], eax);
-	if (!(((unsigned int *)signature)[0] & (1u << 31)))
-		return "hardware";
-	__cpuid(0x40000000, eax, ((unsigned int *)signature)[0],
-		((unsigned int *)signature)[1], ((unsigned int *)signature)[2]);
-	return !strcmp(signature, "TCGTCGTCGTCG") ? "tcg" : "virtual";
 }
 
 static FILE *open_output(const char *path)
@@ -109,13 +107,13 @@ void record_write_csv(const char *path)
 	FILE *to = open_output(path);
 	size_t i;
 
-	fputs("measure,way,direction,policy,touched,bytes,threads,accel,unit,round,value\n", to);
+	fputs("measure,way,direction,policy,touched,bytes,count,accel,unit,round,value\n", to);
 	for (i = 0; i < nr_samples; i++) {
 		const struct sample *s = &samples[i];
 
 		fprintf(to, "%s,%s,%s,%s,%s,%llu,%u,%s,%s,%zu,%.10g\n", s->key.measure,
 			s->key.way, s->key.direction, s->key.policy, s->key.touched,
-			(unsigned long long)s->key.bytes, s->key.threads, accel(),
+			(unsigned long long)s->key.bytes, s->key.count, clock_accel(),
 			s->key.unit, s->round, s->value);
 	}
 	close_output(to, path);
@@ -127,7 +125,7 @@ void record_write_json(const char *path)
 	FILE *to = open_output(path);
 	size_t i;
 
-	fprintf(to, "{\"accel\": \"%s\", \"results\": [", accel());
+	fprintf(to, "{\"accel\": \"%s\", \"results\": [", clock_accel());
 	for (i = 0; i < nr_samples; i++) {
 		const struct key *k = &samples[i].key;
 
@@ -135,10 +133,10 @@ void record_write_json(const char *path)
 			continue;
 		fprintf(to, "%s\n  {\"measure\": \"%s\", \"way\": \"%s\", \"direction\": \"%s\", "
 			"\"policy\": \"%s\", \"touched\": \"%s\", \"bytes\": %llu, "
-			"\"threads\": %u, \"unit\": \"%s\", \"samples\": %zu, \"min\": %.10g, "
+			"\"count\": %u, \"unit\": \"%s\", \"samples\": %zu, \"min\": %.10g, "
 			"\"median\": %.10g, \"max\": %.10g}", separator, k->measure, k->way,
 			k->direction, k->policy, k->touched, (unsigned long long)k->bytes,
-			k->threads, k->unit, record_nr(k), record_quantile(k, 0),
+			k->count, k->unit, record_nr(k), record_quantile(k, 0),
 			record_median(k), record_quantile(k, 1));
 		separator = ",";
 	}
@@ -159,7 +157,7 @@ void record_print(void)
 			continue;
 		fprintf(stderr, "%-14s %-9s %-10s %-8s %-6s %12llu %3u %14.*f %s (%.*f to %.*f, %zu)\n",
 			k->measure, k->way, k->direction, k->policy, k->touched,
-			(unsigned long long)k->bytes, k->threads, digits, record_median(k),
+			(unsigned long long)k->bytes, k->count, digits, record_median(k),
 			k->unit, digits, record_quantile(k, 0.25), digits,
 			record_quantile(k, 0.75), record_nr(k));
 	}

@@ -8,25 +8,43 @@
 #define GUEST_GPA	GIB
 #define SLOT		1
 
-static void trip(struct memory *memory, uint64_t bytes, uint64_t policy)
+#define ZERO		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_ZERO
+#define PRESERVE	KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_PRESERVE
+#define NONE		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE
+
+/* The last is what libgmem does if it is not told, and all that SNP and TDX offer. */
+static const struct policies {
+	const char *name;
+	uint64_t to_shared;
+	uint64_t to_private;
+} policies[] = {
+	{ "zero", ZERO, ZERO },
+	{ "preserve", PRESERVE, PRESERVE },
+	{ "none", NONE, NONE },
+	{ "zero+none", ZERO, NONE },
+};
+
+#define NR_POLICIES (sizeof(policies) / sizeof(policies[0]))
+
+static void trip(struct memory *memory, uint64_t bytes, const struct policies *policy)
 {
-	memory_convert(memory, 0, bytes, false, policy);
+	memory_convert(memory, 0, bytes, false, policy->to_shared);
 	memory_host_touch(memory, 0, bytes);
-	memory_convert(memory, 0, bytes, true, policy);
+	memory_convert(memory, 0, bytes, true, policy->to_private);
 	memory_guest_touch(memory, 0, bytes);
 }
 
-static void one_trip(struct memory *memory, uint64_t bytes, uint64_t policy)
+static void one_trip(struct memory *memory, uint64_t bytes, const struct policies *policy)
 {
 	struct key key = {
 		.measure = "round_trip",
 		.way = way_names[memory->way],
 		.direction = "-",
-		.policy = memory->way == NEW ? policy_names[policy] : "-",
+		.policy = memory->way == NEW ? policy->name : "-",
 		.touched = "-",
 		.unit = clock_unit(),
 		.bytes = bytes,
-		.threads = 1,
+		.count = 1,
 	};
 	uint64_t began = clock_now();
 	double cost;
@@ -41,7 +59,7 @@ static void one_size(uint64_t bytes)
 	struct memory memories[3];
 	struct guest guests[3];
 	struct budget budget;
-	uint64_t policy;
+	size_t policy;
 	int way;
 
 	for (way = NEW; way <= OLD_KEEP; way++) {
@@ -49,15 +67,15 @@ static void one_size(uint64_t bytes)
 		memory_create(&memories[way], &guests[way], way, SLOT, GUEST_GPA, bytes, false);
 		memory_guest_touch(&memories[way], 0, bytes);
 		/* To warm up: from here on, every round is like the one before. */
-		trip(&memories[way], bytes, 0);
+		trip(&memories[way], bytes, &policies[0]);
 	}
 	budget_start(&budget, 6);
 	while (budget_left(&budget, 3, 21)) {
-		for (policy = 0; policy < 3; policy++) {
-			one_trip(&memories[NEW], bytes, policy);
-			one_trip(&memories[OLD], bytes, 0);
+		for (policy = 0; policy < NR_POLICIES; policy++) {
+			one_trip(&memories[NEW], bytes, &policies[policy]);
+			one_trip(&memories[OLD], bytes, &policies[0]);
 		}
-		one_trip(&memories[OLD_KEEP], bytes, 0);
+		one_trip(&memories[OLD_KEEP], bytes, &policies[0]);
 	}
 	for (way = NEW; way <= OLD_KEEP; way++) {
 		memory_destroy(&memories[way]);

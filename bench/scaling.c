@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * Faults while conversions run: by 1 to 4 host threads or vCPUs, each on its own
- * 16 MiB, with a thread that converts 64 KiB back and forth,
+ * Faults while conversions run: by 1 to 4 host processes or vCPUs, each on its own
+ * 16 MiB, with a thread that converts 64 KiB back and forth and touches them,
  *
  *	alone		nowhere: there is no such thread
  *	elsewhere	in a file of another guest: it takes CPU time and nothing else
  *	other_range	in the same file, where nobody faults
- *	same_range	in the pages of the first thread
+ *	same_range	in the pages of the first vCPU
  *
  * flat out, or at a rate (suffix _1k: a thousand pairs a second).  What sharing a
  * file costs is other_range against elsewhere, as CPUs are few.
+ *
+ * Hosts are processes that map nothing but their own part: threads of one would
+ * interrupt each other at each MADV_DONTNEED, which is not what is measured.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -17,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,8 +31,8 @@
 #define OWN		(16 * MIB)
 #define STEP		(64 * KIB)
 #define CONVERTED	(64 * KIB)
-#define MAX_THREADS	4
-#define SIZE		((MAX_THREADS + 1) * OWN)
+#define MAX_WORKERS	4
+#define SIZE		((MAX_WORKERS + 1) * OWN)
 #define INTERVAL_NS	1000000
 #define RUN_US		300000
 #define NR_ROUNDS	5
@@ -40,49 +44,57 @@ struct worker {
 	struct memory *memory;
 	unsigned int id;
 	uint64_t pages;
-	uint64_t began;
 	double ns;
 };
 
-static atomic_bool go, stop;
+/* In memory that the processes share. */
+static struct run {
+	atomic_bool go, stop;
+	struct worker workers[MAX_WORKERS];
+} *now;
 
 static void wait_for_go(void)
 {
-	while (!atomic_load(&go))
+	while (!atomic_load(&now->go))
 		sched_yield();
 }
 
 /* Round and round, as what the host has mapped can be dropped without the file. */
-static void *host_faults(void *arg)
+static void host_faults(struct worker *worker)
 {
-	struct worker *worker = arg;
-	uint64_t offset = 0;
+	uint64_t offset = 0, began, i;
+	volatile uint8_t *own;
+
+	munmap(worker->memory->host, SIZE);
+	own = mmap(NULL, OWN, PROT_READ | PROT_WRITE, MAP_SHARED, worker->memory->fd,
+		   worker->id * OWN);
+	if (own == MAP_FAILED)
+		bench_die("mmap of %llu bytes", OWN);
 
 	wait_for_go();
-	worker->began = clock_now();
-	while (!atomic_load(&stop)) {
-		uint64_t at = worker->id * OWN + offset;
-
-		if (madvise(worker->memory->host + at, STEP, MADV_DONTNEED))
+	began = clock_now();
+	while (!atomic_load(&now->stop)) {
+		if (madvise((void *)(own + offset), STEP, MADV_DONTNEED))
 			bench_die("MADV_DONTNEED");
-		memory_host_touch(worker->memory, at, STEP);
+		for (i = 0; i < STEP; i += BENCH_PAGE)
+			own[offset + i]++;
 		worker->pages += STEP / BENCH_PAGE;
 		offset = (offset + STEP) % OWN;
 	}
-	worker->ns = clock_since(worker->began);
-	return NULL;
+	worker->ns = clock_since(began);
 }
 
 /* Once: what the guest has mapped goes away with the slot, before. */
 static void *vcpu_faults(void *arg)
 {
 	struct worker *worker = arg;
+	uint64_t began;
 
 	wait_for_go();
-	worker->began = clock_now();
+	began = clock_now();
 	guest_touch(worker->memory->guest, worker->id, worker->memory->gpa + worker->id * OWN, OWN);
 	worker->pages = OWN / BENCH_PAGE;
-	worker->ns = clock_since(worker->began);
+	worker->ns = clock_since(began);
 	return NULL;
 }
 
@@ -94,7 +106,6 @@ struct converter {
 	bool paced;
 	uint64_t pairs;
 	uint64_t refused;
-	uint64_t began;
 	double ns;
 };
 
@@ -102,11 +113,12 @@ static void *convert_on(void *arg)
 {
 	struct converter *converter = arg;
 	struct timespec pause = { .tv_nsec = INTERVAL_NS };
+	uint64_t began;
 	int r;
 
 	wait_for_go();
-	converter->began = clock_now();
-	while (!atomic_load(&stop)) {
+	began = clock_now();
+	while (!atomic_load(&now->stop)) {
 		r = memory_try_convert(converter->memory, converter->offset, CONVERTED, true,
 				       converter->policy);
 		if (r && r != EAGAIN)
@@ -114,11 +126,12 @@ static void *convert_on(void *arg)
 		converter->refused += r == EAGAIN;
 		memory_convert(converter->memory, converter->offset, CONVERTED, false,
 			       converter->policy);
+		memory_host_touch(converter->memory, converter->offset, CONVERTED);
 		converter->pairs++;
 		if (converter->paced)
 			nanosleep(&pause, NULL);
 	}
-	converter->ns = clock_since(converter->began);
+	converter->ns = clock_since(began);
 	return NULL;
 }
 
@@ -138,22 +151,16 @@ static const struct mode {
 	  .paced = true },
 };
 
-static void rate(const char *measure, const char *touched, unsigned int threads, double value)
+static void rate(const char *measure, const char *touched, uint64_t policy, unsigned int workers,
+		 double value)
 {
 	struct key key = {
-		.measure = measure, .way = "in_place", .direction = "-", .policy = "preserve",
-		.touched = touched, .unit = "1/s", .bytes = CONVERTED, .threads = threads,
+		.measure = measure, .way = "in_place", .direction = "-",
+		.policy = policy_names[policy], .touched = touched, .unit = "1/s",
+		.bytes = CONVERTED, .count = workers,
 	};
 
 	record(&key, value);
-}
-
-/* For a while, let all threads run at once. */
-static void run_for_a_while(void)
-{
-	atomic_store(&go, true);
-	usleep(RUN_US);
-	atomic_store(&stop, true);
 }
 
 /* Without pages mapped by the guest, with all of them resident. */
@@ -170,19 +177,42 @@ static void start(pthread_t *thread, void *(*body)(void *), void *arg)
 		bench_die("pthread_create");
 }
 
+static pid_t start_host(struct worker *worker)
+{
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		bench_die("fork");
+	if (!pid) {
+		host_faults(worker);
+		_exit(0);
+	}
+	return pid;
+}
+
+static void wait_for_host(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid || status)
+		bench_die("a host that faults ended with status %#x", status);
+}
+
 static void faults(struct memory *memory, struct memory *elsewhere, bool by_vcpus,
 		   unsigned int nr, const struct mode *mode)
 {
 	struct converter converter = {
 		.memory = mode->same_file ? memory : elsewhere,
-		.offset = mode->same_range ? 0 : MAX_THREADS * OWN,
+		.offset = mode->same_range ? 0 : MAX_WORKERS * OWN,
 		/* ZERO takes the page away from the vCPU that is there. */
 		.policy = mode->same_range ? ZERO : PRESERVE,
 		.paced = mode->paced,
 	};
-	struct worker workers[MAX_THREADS] = { };
+	unsigned int faults_before = guest_emulator_faults(), i;
+	pid_t pids[MAX_WORKERS];
 	double sum = 0;
-	unsigned int i;
 
 	/* Who faults on a page while it is private gets SIGBUS: only vCPUs may. */
 	if (mode->same_range && !by_vcpus)
@@ -190,46 +220,54 @@ static void faults(struct memory *memory, struct memory *elsewhere, bool by_vcpu
 
 	if (by_vcpus)
 		zap(memory);
-	atomic_store(&go, false);
-	atomic_store(&stop, false);
+	memset(now, 0, sizeof(*now));
 	for (i = 0; i < nr; i++) {
-		workers[i].memory = memory;
-		workers[i].id = i;
-		start(&workers[i].thread, by_vcpus ? vcpu_faults : host_faults, &workers[i]);
+		now->workers[i].memory = memory;
+		now->workers[i].id = i;
+		if (by_vcpus)
+			start(&now->workers[i].thread, vcpu_faults, &now->workers[i]);
+		else
+			pids[i] = start_host(&now->workers[i]);
 	}
 	if (mode->converts)
 		start(&converter.thread, convert_on, &converter);
-	if (by_vcpus)
-		atomic_store(&go, true);
-	else
-		run_for_a_while();
-	for (i = 0; i < nr; i++) {
-		pthread_join(workers[i].thread, NULL);
-		sum += workers[i].pages / (workers[i].ns / 1e9);
+	atomic_store(&now->go, true);
+	if (!by_vcpus) {
+		usleep(RUN_US);
+		atomic_store(&now->stop, true);
 	}
-	atomic_store(&stop, true);
-	rate(by_vcpus ? "vcpu_faults" : "host_faults", mode->name, nr, sum);
-	if (!mode->converts)
+	for (i = 0; i < nr; i++) {
+		if (by_vcpus)
+			pthread_join(now->workers[i].thread, NULL);
+		else
+			wait_for_host(pids[i]);
+		sum += now->workers[i].pages / (now->workers[i].ns / 1e9);
+	}
+	atomic_store(&now->stop, true);
+	if (mode->converts)
+		pthread_join(converter.thread, NULL);
+	rate(by_vcpus ? "vcpu_faults" : "host_faults", mode->name, converter.policy, nr, sum);
+	/* That one was void, and so is the rest. */
+	if (!mode->converts || guest_emulator_faults() != faults_before)
 		return;
-	pthread_join(converter.thread, NULL);
-	rate(by_vcpus ? "beside_vcpus" : "beside_hosts", mode->name, nr,
+	rate(by_vcpus ? "beside_vcpus" : "beside_hosts", mode->name, converter.policy, nr,
 	     converter.pairs / (converter.ns / 1e9));
 	if (mode->same_range)
-		rate("refused", mode->name, nr, converter.refused / (converter.ns / 1e9));
+		rate("refused", mode->name, converter.policy, nr,
+		     converter.refused / (converter.ns / 1e9));
 }
 
 /* A file for each thread, of one guest. */
 static void several_files(unsigned int nr)
 {
-	struct converter converters[MAX_THREADS] = { };
-	struct memory memories[MAX_THREADS];
+	struct converter converters[MAX_WORKERS] = { };
+	struct memory memories[MAX_WORKERS];
 	struct guest guest;
 	double sum = 0;
 	unsigned int i;
 
 	guest_create(&guest, 1);
-	atomic_store(&go, false);
-	atomic_store(&stop, false);
+	memset(now, 0, sizeof(*now));
 	for (i = 0; i < nr; i++) {
 		memory_create(&memories[i], &guest, NEW, SLOT + i, GUEST_GPA + i * OWN, OWN, true);
 		memory_host_touch(&memories[i], 0, CONVERTED);
@@ -237,7 +275,9 @@ static void several_files(unsigned int nr)
 		converters[i].policy = PRESERVE;
 		start(&converters[i].thread, convert_on, &converters[i]);
 	}
-	run_for_a_while();
+	atomic_store(&now->go, true);
+	usleep(RUN_US);
+	atomic_store(&now->stop, true);
 	for (i = 0; i < nr; i++) {
 		pthread_join(converters[i].thread, NULL);
 		sum += converters[i].pairs / (converters[i].ns / 1e9);
@@ -245,7 +285,7 @@ static void several_files(unsigned int nr)
 	for (i = 0; i < nr; i++)
 		memory_destroy(&memories[i]);
 	guest_destroy(&guest);
-	rate("several_files", "-", nr, sum);
+	rate("several_files", "-", PRESERVE, nr, sum);
 }
 
 static void run(void)
@@ -255,7 +295,10 @@ static void run(void)
 	unsigned int round, nr, vcpus;
 	size_t i;
 
-	guest_create(&guests[0], MAX_THREADS);
+	now = mmap(NULL, sizeof(*now), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (now == MAP_FAILED)
+		bench_die("mmap of what the processes share");
+	guest_create(&guests[0], MAX_WORKERS);
 	guest_create(&guests[1], 1);
 	memory_create(&memory, &guests[0], NEW, SLOT, GUEST_GPA, SIZE, true);
 	memory_create(&elsewhere, &guests[1], NEW, SLOT, GUEST_GPA, SIZE, true);
@@ -263,7 +306,7 @@ static void run(void)
 	memory_host_touch(&elsewhere, 0, SIZE);
 
 	for (round = 0; round < NR_ROUNDS; round++) {
-		for (nr = 1; nr <= MAX_THREADS; nr *= 2) {
+		for (nr = 1; nr <= MAX_WORKERS; nr++) {
 			for (vcpus = 0; vcpus < 2; vcpus++) {
 				for (i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
 					faults(&memory, &elsewhere, vcpus, nr, &modes[i]);
@@ -275,10 +318,11 @@ static void run(void)
 	memory_destroy(&elsewhere);
 	guest_destroy(&guests[0]);
 	guest_destroy(&guests[1]);
+	munmap(now, sizeof(*now));
 }
 
 const struct bench bench_scaling = {
 	.name = "scaling",
-	.help = "faults of 1 to 4 threads or vCPUs while conversions run; several files",
+	.help = "faults of 1 to 4 processes or vCPUs while conversions run; several files",
 	.run = run,
 };

@@ -4,6 +4,7 @@
  * are mixed, the memory for it, and looking it up.
  */
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "bench.h"
 
@@ -25,7 +26,7 @@ static void warm_up(struct memory *memory)
 }
 
 static void timed(struct memory *memory, const char *measure, uint64_t offset, uint64_t bytes,
-		  bool to_private, uint64_t label)
+		  bool to_private, unsigned int count)
 {
 	struct key key = {
 		.measure = measure,
@@ -34,8 +35,8 @@ static void timed(struct memory *memory, const char *measure, uint64_t offset, u
 		.policy = memory->way == NEW ? "zero" : "-",
 		.touched = "never",
 		.unit = clock_unit(),
-		.bytes = label,
-		.threads = 1,
+		.bytes = bytes,
+		.count = count,
 	};
 	uint64_t began = clock_now();
 	double cost;
@@ -59,11 +60,11 @@ static void whole_bound(uint64_t bytes)
 	budget_start(&budget, 6);
 	while (budget_left(&budget, 3, 21)) {
 		warm_up(&new);
-		timed(&new, "whole_bound", 0, bytes, true, bytes);
-		timed(&new, "whole_bound", 0, bytes, false, bytes);
+		timed(&new, "whole_bound", 0, bytes, true, 1);
+		timed(&new, "whole_bound", 0, bytes, false, 1);
 		warm_up(&old);
-		timed(&old, "whole_bound", 0, bytes, true, bytes);
-		timed(&old, "whole_bound", 0, bytes, false, bytes);
+		timed(&old, "whole_bound", 0, bytes, true, 1);
+		timed(&old, "whole_bound", 0, bytes, false, 1);
 	}
 	memory_destroy(&new);
 	memory_destroy(&old);
@@ -79,43 +80,57 @@ static void whole_sparse(struct guest *guest)
 	struct budget budget;
 	size_t i;
 
-	for (i = 0; i < 4; i++)
+	/* Nor mapped: what unmapping nothing costs depends on where it would be. */
+	for (i = 0; i < 4; i++) {
 		memory_create(&memories[i], guest, NEW, NO_SLOT, 0, sizes[i], true);
+		munmap(memories[i].host, sizes[i]);
+	}
 	budget_start(&budget, 6);
 	while (budget_left(&budget, 3, 21)) {
 		for (i = 0; i < 4; i++) {
-			timed(&memories[i], "whole_sparse", 0, sizes[i], true, sizes[i]);
-			timed(&memories[i], "whole_sparse", 0, sizes[i], false, sizes[i]);
+			timed(&memories[i], "whole_sparse", 0, sizes[i], true, 1);
+			timed(&memories[i], "whole_sparse", 0, sizes[i], false, 1);
 		}
 	}
 	for (i = 0; i < 4; i++)
-		memory_destroy(&memories[i]);
+		close(memories[i].fd);
 }
 
-/* One page, in a file in which @nr others, far from each other, are private. */
-static void fragmented(enum way way)
+/*
+ * One page, in a file in which @nr others, far from each other, are private; and the
+ * whole of that file back to shared.
+ */
+static void fragmented_by(enum way way, uint64_t nr)
 {
-	static const uint64_t numbers[] = { 0, 256, 4096, 65536, 262144 };
-	uint64_t size = 4 * GIB, at = size / BENCH_PAGE / 2, i, n, done, step;
+	uint64_t size = 4 * GIB, at = size / BENCH_PAGE / 2, step = nr ? size / nr : 0, i;
 	struct memory memory;
 	struct guest guest;
 
 	guest_create(&guest, 1);
-	for (n = 0; n < sizeof(numbers) / sizeof(numbers[0]); n++) {
-		memory_create(&memory, &guest, way, NO_SLOT, 4 * GIB, size, true);
-		step = numbers[n] ? size / numbers[n] : 0;
-		for (done = 0; done < numbers[n]; done++)
-			memory_convert(&memory, done * step, BENCH_PAGE, true, ZERO);
-		for (i = 0; i < 21; i++) {
-			timed(&memory, "fragmented", (at + 1) * BENCH_PAGE, BENCH_PAGE, true,
-			      numbers[n]);
-			timed(&memory, "fragmented", (at + 1) * BENCH_PAGE, BENCH_PAGE, false,
-			      numbers[n]);
-		}
-		timed(&memory, "defragment", 0, size, false, numbers[n]);
-		memory_destroy(&memory);
+	memory_create(&memory, &guest, way, NO_SLOT, 4 * GIB, size, true);
+	for (i = 0; i < nr; i++)
+		memory_convert(&memory, i * step, BENCH_PAGE, true, ZERO);
+	for (i = 0; i < 7; i++) {
+		timed(&memory, "fragmented", (at + 1) * BENCH_PAGE, BENCH_PAGE, true, nr);
+		timed(&memory, "fragmented", (at + 1) * BENCH_PAGE, BENCH_PAGE, false, nr);
 	}
+	timed(&memory, "defragment", 0, size, false, nr);
+	memory_destroy(&memory);
 	guest_destroy(&guest);
+}
+
+static void fragmented(void)
+{
+	static const uint64_t numbers[] = { 0, 256, 4096, 65536, 262144 };
+	size_t n;
+	int round;
+
+	for (round = 0; round < 3; round++) {
+		for (n = 0; n < sizeof(numbers) / sizeof(numbers[0]); n++) {
+			fragmented_by(NEW, numbers[n]);
+			fragmented_by(OLD_KEEP, numbers[n]);
+		}
+	}
 }
 
 struct cost {
@@ -146,7 +161,7 @@ static void bytes_of(struct cost *cost, const char *touched)
 	struct key key = {
 		.measure = "tracking", .way = way_names[cost->way], .direction = "to_private",
 		.policy = cost->way == NEW ? policy_names[cost->policy] : "-",
-		.touched = touched, .unit = "bytes/page", .bytes = cost->size, .threads = 1,
+		.touched = touched, .unit = "bytes/page", .bytes = cost->size, .count = 1,
 	};
 
 	in_cgroup(fragment_in_cgroup, cost);
@@ -177,8 +192,8 @@ static void memory_of_tracking(void)
 	munmap(cost, BENCH_PAGE);
 }
 
-/* The lookup is a part of each fault: a minor one, in a file of one state or mixed. */
-static void lookup(struct guest *guest)
+/* A minor fault, which looks the page up: in a file of one state, and in a mixed one. */
+static void fault_with_lookup(struct guest *guest)
 {
 	uint64_t size = 64 * MIB, i, began;
 	struct memory memories[2];
@@ -194,9 +209,9 @@ static void lookup(struct guest *guest)
 	for (round = 0; round < 5; round++) {
 		for (mixed = 0; mixed < 2; mixed++) {
 			struct key key = {
-				.measure = "lookup", .way = "in_place", .direction = "-",
+				.measure = "fault_with_lookup", .way = "in_place", .direction = "-",
 				.policy = "-", .touched = mixed ? "mixed" : "uniform",
-				.unit = clock_unit(), .bytes = size, .threads = 1,
+				.unit = clock_unit(), .bytes = size, .count = 1,
 			};
 
 			madvise(memories[mixed].host, size, MADV_DONTNEED);
@@ -217,13 +232,12 @@ static void run(void)
 
 	guest_create(&guest, 1);
 	whole_sparse(&guest);
-	lookup(&guest);
+	fault_with_lookup(&guest);
 	guest_destroy(&guest);
 	whole_bound(512 * MIB);
 	if (clock_is_instructions())
 		return;
-	fragmented(NEW);
-	fragmented(OLD_KEEP);
+	fragmented();
 	memory_of_tracking();
 }
 
