@@ -77,8 +77,7 @@ static double page_against_old(void)
 
 static double page_against_floor(void)
 {
-	/* munmap() also takes the mapping itself down, which a conversion does not. */
-	double floor = floor_of("ioctl", 0) + floor_of("dontneed", BENCH_PAGE);
+	double floor = floor_of("ioctl", 0) + floor_of("munmap", BENCH_PAGE);
 
 	return highest(call("in_place", "to_shared", "preserve", "guest", BENCH_PAGE),
 		       call("in_place", "to_private", "preserve", "both", BENCH_PAGE)) / floor;
@@ -160,7 +159,7 @@ static const struct target {
 	{ "to shared, 2 MiB resident: old / new", to_shared_against_old, 5, true, false },
 	{ "to shared, 2 MiB: ZERO or NONE / PRESERVE", policies, 1.2, false, false },
 	{ "one page, the worse direction: old / new", page_against_old, 1, true, false },
-	{ "one page, the worse direction / (ioctl + unmap)", page_against_floor, 4, false, false },
+	{ "one page, the worse direction / (ioctl + munmap)", page_against_floor, 4, false, false },
 	{ "to private, 2 MiB mapped / (munmap + walk)", to_private_against_floor, 1.5, false,
 	  false },
 	{ "peak memory / the guest's size", peak, 1.01, false, true },
