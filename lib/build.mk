@@ -37,8 +37,13 @@ $(O)/lib/libgmem.pc: lib/libgmem.pc.in lib/gmem.h
 	@mkdir -p $(@D)
 	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(LIB_VERSION)|' $< >$@
 
+# What a program of ours is compiled with; a package's build has its own list.
+.PHONY: compilers
+compilers:
+	@vm/packages gcc make libc6-dev pkg-config libpng-dev zlib1g-dev
+
 .PHONY: install
-install: lib cli ## install libgmem, gmem and the manual under PREFIX=/usr/local (and DESTDIR=)
+install: $(if $(DESTDIR),,compilers) lib cli ## install libgmem, gmem and the manual under PREFIX=/usr/local (and DESTDIR=)
 	rm -f $(O)/lib/libgmem.pc
 	@$(MAKE) -s $(O)/lib/libgmem.pc
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
