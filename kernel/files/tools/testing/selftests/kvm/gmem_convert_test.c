@@ -862,7 +862,7 @@ TEST_F(convert, pre_faulted_pages_convert)
  * moment.  Many who look must neither make a conversion fail nor hold it up: it may
  * meet somebody at every page, and must not begin again each time.
  */
-#define LOOKERS		16
+#define LOOKERS		4
 #define LOOKED_AT	2048
 
 static bool looked_enough;

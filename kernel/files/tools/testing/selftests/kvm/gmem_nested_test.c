@@ -73,7 +73,7 @@ FIXTURE_SETUP(nested)
 	TEST_REQUIRE(kvm_cpu_has_tdp());
 
 	self->vm = vm_create_shape_with_one_vcpu(shape, &self->vcpu, l1_code);
-	if (!vm_check_cap(self->vm, KVM_CAP_MEMORY_ATTRIBUTES2) && !getenv("STRICT")) {
+	if (!vm_check_cap(self->vm, KVM_CAP_MEMORY_ATTRIBUTES2) && !env_number("STRICT", 0)) {
 		printf("# no in-place conversion on this kernel\n");
 		exit(KSFT_SKIP);
 	}

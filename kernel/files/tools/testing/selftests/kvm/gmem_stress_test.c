@@ -45,6 +45,7 @@ enum ending {
 
 static struct gmem_vm g;
 static struct kvm_vcpu *vcpus[NR_VCPUS];
+static unsigned int vcpu_seed;
 static bool stop;
 
 /* Pins begun and not ended, and how often one began or ended, for each page. */
@@ -270,6 +271,7 @@ static void set_slot(u64 size)
 static void *disturb(void *data)
 {
 	unsigned int state = (uintptr_t)data;
+	bool was_poisoned;
 	int nr_poisoned = 0;
 	pid_t pid;
 
@@ -294,11 +296,15 @@ static void *disturb(void *data)
 			/* Each costs the machine a page for good. */
 			if (nr_poisoned++ >= 2)
 				break;
+			was_poisoned = is_poisoned[page];
 			is_poisoned[page] = true;
-			/* EFAULT is a page that was not mapped; other errors come too late. */
+			/*
+			 * EFAULT is a page that was not mapped, or was poisoned already;
+			 * other errors come when it is too late.
+			 */
 			if (madvise(g.mem + page * PAGE_SIZE, PAGE_SIZE, MADV_HWPOISON) &&
 			    errno == EFAULT)
-				is_poisoned[page] = false;
+				is_poisoned[page] = was_poisoned;
 			else
 				count(&counts->poisoned);
 			break;
@@ -337,7 +343,7 @@ static void guest_access(u64 state)
 static void *run_vcpu(void *data)
 {
 	struct kvm_vcpu *vcpu = data;
-	unsigned int state = vcpu->id + 1;
+	unsigned int state = vcpu_seed + vcpu->id;
 
 	while (!READ_ONCE(stop)) {
 		struct kvm_pre_fault_memory range = {
@@ -404,6 +410,7 @@ static void run_process(enum ending ending, unsigned int seed, u64 usecs)
 	sigaction(SIGBUS, &sa, NULL);
 	sigaction(SIGUSR1, &sa, NULL);
 	gmem_vm_create(&g, PAGES, GMEM_IN_PLACE);
+	vcpu_seed = seed;
 	vcpus[0] = g.vcpu;
 	for (i = 1; i < NR_VCPUS; i++)
 		vcpus[i] = vm_vcpu_add(g.vm, i, guest_access);
@@ -535,7 +542,8 @@ FIXTURE_TEARDOWN(stress)
 {
 }
 
-TEST_F_TIMEOUT(stress, everything_against_everything, 3600)
+/* How long it may take is for SECONDS, and for whoever runs it, to say. */
+TEST_F_TIMEOUT(stress, everything_against_everything, 1000000)
 {
 	u64 seconds = env_number("SECONDS", 20), seed = env_number("SEED", time(NULL)), round;
 	time_t end = time(NULL) + seconds;
@@ -574,7 +582,7 @@ TEST_F_TIMEOUT(stress, everything_against_everything, 3600)
 	       round, counts->conversions, counts->refused, counts->transient);
 	printf("%lu pins, %lu poisoned, %lu runs of the guest, %lu faults of the emulator\n",
 	       counts->pins, counts->poisoned, counts->guest_runs, counts->emulator_faults);
-	TEST_ASSERT(counts->emulator_faults <= 1 + round / 1000,
+	TEST_ASSERT(counts->emulator_faults <= 1 + round / 100,
 		    "%lu guests that did not exit are no accident", counts->emulator_faults);
 	TEST_ASSERT(counts->transient <= 1 + counts->conversions / 100000,
 		    "%lu conversions refused without a pin is not rare", counts->transient);

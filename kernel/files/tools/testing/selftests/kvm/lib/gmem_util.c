@@ -107,7 +107,7 @@ void gmem_vm_create(struct gmem_vm *g, u64 nr_pages, u64 flags)
 
 	g->vm = vm_create_shape_with_one_vcpu(shape, &g->vcpu, guest_server);
 	/* STRICT=1 goes on and fails, to show that what is tested is not there. */
-	if (!vm_check_cap(g->vm, KVM_CAP_MEMORY_ATTRIBUTES2) && !getenv("STRICT")) {
+	if (!vm_check_cap(g->vm, KVM_CAP_MEMORY_ATTRIBUTES2) && !env_number("STRICT", 0)) {
 		printf("# no in-place conversion on this kernel\n");
 		exit(KSFT_SKIP);
 	}
