@@ -34,6 +34,8 @@ int cmd_bench(int argc, char **argv);
 
 /* Print what failed, with errno, and exit. */
 void bench_die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+/* Say what the kernel does not offer, and exit. */
+void bench_lacks(const char *what) __attribute__((noreturn));
 
 /*
  * The clock: nanoseconds, or instructions where the emulator's TSC counts them.
@@ -99,6 +101,8 @@ struct guest {
 void guest_create(struct guest *guest, unsigned int nr_vcpus);
 void guest_destroy(struct guest *guest);
 void guest_touch(struct guest *guest, unsigned int vcpu, uint64_t gpa, uint64_t size);
+/* Whoever forks and goes on with guests of its own. */
+void guest_watch_child(void);
 /* How often a run had to be repeated, so that what was measured is void. */
 unsigned int guest_emulator_faults(void);
 

@@ -15,6 +15,7 @@
 #include "bench.h"
 
 #define EXIT_USAGE 2
+#define EXIT_NOT_OFFERED 4
 
 static const struct bench *const benches[] = {
 	&bench_floors, &bench_conversion, &bench_round_trip, &bench_pattern,
@@ -35,6 +36,12 @@ void bench_die(const char *format, ...)
 	va_end(args);
 	fprintf(stderr, ": %s\n", strerror(error));
 	exit(1);
+}
+
+void bench_lacks(const char *what)
+{
+	fprintf(stderr, "gmem bench: this kernel has no %s\n", what);
+	exit(EXIT_NOT_OFFERED);
 }
 
 static int list(FILE *to)

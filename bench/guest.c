@@ -84,6 +84,17 @@ static void start_watch(void)
 	pthread_detach(thread);
 }
 
+void guest_watch_child(void)
+{
+	unsigned int i;
+
+	tid = 0;
+	for (i = 0; i < GUEST_VCPUS; i++)
+		atomic_store(&watches[i].number, 0);
+	if (!clock_is_instructions())
+		start_watch();
+}
+
 static void flat(struct kvm_segment *segment, uint8_t type)
 {
 	*segment = (struct kvm_segment){
@@ -135,6 +146,9 @@ void guest_create(struct guest *guest, unsigned int nr_vcpus)
 	if (guest->kvm < 0)
 		bench_die("cannot open /dev/kvm");
 	guest->fd = ioctl(guest->kvm, KVM_CREATE_VM, KVM_X86_SW_PROTECTED_VM);
+	if (guest->fd < 0 && errno == EINVAL)
+		bench_lacks("VMs of type KVM_X86_SW_PROTECTED_VM: they need "
+			    "CONFIG_KVM_SW_PROTECTED_VM and nested paging");
 	if (guest->fd < 0)
 		bench_die("KVM_CREATE_VM of type KVM_X86_SW_PROTECTED_VM");
 

@@ -56,6 +56,8 @@ void memory_create(struct memory *memory, struct guest *guest, enum way way,
 			bench_die("memfd of %llu bytes", (unsigned long long)size);
 	}
 	memory->fd = ioctl(guest->fd, KVM_CREATE_GUEST_MEMFD, &args);
+	if (memory->fd < 0 && errno == EINVAL && way == NEW)
+		bench_lacks("in-place conversion: gmem probe says what it has");
 	if (memory->fd < 0)
 		bench_die("guest_memfd of %llu bytes", (unsigned long long)size);
 

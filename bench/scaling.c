@@ -16,10 +16,12 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,7 +67,7 @@ static void host_faults(struct worker *worker)
 	uint64_t offset = 0, began, i;
 	volatile uint8_t *own;
 
-	munmap(worker->memory->host, SIZE);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	own = mmap(NULL, OWN, PROT_READ | PROT_WRITE, MAP_SHARED, worker->memory->fd,
 		   worker->id * OWN);
 	if (own == MAP_FAILED)
@@ -304,6 +306,10 @@ static void run(void)
 	memory_create(&elsewhere, &guests[1], NEW, SLOT, GUEST_GPA, SIZE, true);
 	memory_host_touch(&memory, 0, SIZE);
 	memory_host_touch(&elsewhere, 0, SIZE);
+	/* A conversion is not to look for its pages in processes that only fault. */
+	if (madvise(memory.host, SIZE, MADV_DONTFORK) ||
+	    madvise(elsewhere.host, SIZE, MADV_DONTFORK))
+		bench_die("MADV_DONTFORK");
 
 	for (round = 0; round < NR_ROUNDS; round++) {
 		for (nr = 1; nr <= MAX_WORKERS; nr++) {

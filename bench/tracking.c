@@ -110,6 +110,7 @@ static void fragmented_by(enum way way, uint64_t nr)
 	memory_create(&memory, &guest, way, NO_SLOT, 4 * GIB, size, true);
 	for (i = 0; i < nr; i++)
 		memory_convert(&memory, i * step, BENCH_PAGE, true, ZERO);
+	warm_up(&memory);
 	for (i = 0; i < 7; i++) {
 		timed(&memory, "fragmented", (at + 1) * BENCH_PAGE, BENCH_PAGE, true, nr);
 		timed(&memory, "fragmented", (at + 1) * BENCH_PAGE, BENCH_PAGE, false, nr);
