@@ -83,7 +83,7 @@ static void one_case(uint64_t bytes, bool to_private, const struct state *state,
 	size_t i;
 
 	budget_start(&budget, bytes > 64 * MIB ? 8 : 4);
-	while (budget_left(&budget, bytes > 64 * MIB ? 1 : 3, large ? 7 : 21)) {
+	while (budget_left(&budget, 3, large ? 7 : 21)) {
 		for (i = 0; i < NR_VARIANTS; i++) {
 			const struct variant *v = &variants[i];
 			struct key key = {
