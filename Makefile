@@ -62,7 +62,7 @@ test-debug: ## the suite on kernels that look for mistakes: KASAN, lockdep, leak
 	@tests/debug
 
 .PHONY: bench
-bench: ## measure conversions against the old way, about 10 minutes; results in bench/results
+bench: ## measure conversions against the old way, about 12 minutes; results in bench/results
 	@vm/packages $(PACKAGES) $(BENCH_PACKAGES)
 	@vm/build release
 	@$(MAKE) -s cli
