@@ -73,10 +73,7 @@ FIXTURE_SETUP(nested)
 	TEST_REQUIRE(kvm_cpu_has_tdp());
 
 	self->vm = vm_create_shape_with_one_vcpu(shape, &self->vcpu, l1_code);
-	if (!vm_check_cap(self->vm, KVM_CAP_MEMORY_ATTRIBUTES2) && !env_number("STRICT", 0)) {
-		printf("# no in-place conversion on this kernel\n");
-		exit(KSFT_SKIP);
-	}
+	require_in_place(self->vm);
 
 	vm_enable_tdp(self->vm);
 	if (kvm_cpu_has(X86_FEATURE_VMX))

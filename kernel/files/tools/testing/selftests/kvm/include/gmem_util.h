@@ -41,6 +41,9 @@ struct gmem_vm {
 	int fd;
 };
 
+/* Skips the program where @vm cannot convert in place. */
+void require_in_place(struct kvm_vm *vm);
+
 void gmem_vm_create(struct gmem_vm *g, u64 nr_pages, u64 flags);
 void gmem_vm_destroy(struct gmem_vm *g);
 

@@ -95,6 +95,15 @@ void host_write(struct gmem_vm *g, u64 page, u8 byte)
 	memset(g->mem + page * PAGE_SIZE, byte, PAGE_SIZE);
 }
 
+void require_in_place(struct kvm_vm *vm)
+{
+	/* STRICT=1 goes on and fails, to show that what is tested is not there. */
+	if (!vm_check_cap(vm, KVM_CAP_MEMORY_ATTRIBUTES2) && !env_number("STRICT", 0)) {
+		printf("# no in-place conversion on this kernel\n");
+		exit(KSFT_SKIP);
+	}
+}
+
 void gmem_vm_create(struct gmem_vm *g, u64 nr_pages, u64 flags)
 {
 	const struct vm_shape shape = {
@@ -106,11 +115,7 @@ void gmem_vm_create(struct gmem_vm *g, u64 nr_pages, u64 flags)
 	TEST_REQUIRE(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM));
 
 	g->vm = vm_create_shape_with_one_vcpu(shape, &g->vcpu, guest_server);
-	/* STRICT=1 goes on and fails, to show that what is tested is not there. */
-	if (!vm_check_cap(g->vm, KVM_CAP_MEMORY_ATTRIBUTES2) && !env_number("STRICT", 0)) {
-		printf("# no in-place conversion on this kernel\n");
-		exit(KSFT_SKIP);
-	}
+	require_in_place(g->vm);
 
 	g->nr_pages = nr_pages;
 	g->fd = vm_create_guest_memfd(g->vm, size, flags);
