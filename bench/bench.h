@@ -93,18 +93,12 @@ struct guest {
 	int kvm;
 	int fd;
 	int vcpus[GUEST_VCPUS];
-	struct kvm_sregs sregs[GUEST_VCPUS];
-	struct kvm_vcpu_events events[GUEST_VCPUS];
 	unsigned int nr_vcpus;
 };
 
 void guest_create(struct guest *guest, unsigned int nr_vcpus);
 void guest_destroy(struct guest *guest);
 void guest_touch(struct guest *guest, unsigned int vcpu, uint64_t gpa, uint64_t size);
-/* Whoever forks and goes on with guests of its own. */
-void guest_watch_child(void);
-/* How often a run had to be repeated, so that what was measured is void. */
-unsigned int guest_emulator_faults(void);
 
 /*
  * Memory of a guest, in place or in two halves.  In halves the guest_memfd is as

@@ -93,7 +93,6 @@ void in_cgroup(void (*run)(void *), void *arg)
 	if (!child) {
 		snprintf(pid, sizeof(pid), "%d", getpid());
 		write_file(group, "cgroup.procs", pid);
-		guest_watch_child();
 		run(arg);
 		_exit(0);
 	}

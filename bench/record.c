@@ -36,14 +36,7 @@ size_t record_nr(const struct key *key)
 
 void record(const struct key *key, double value)
 {
-	static unsigned int faults_before;
 	size_t round = record_nr(key);
-
-	/* What was measured has a repetition and a wait in it. */
-	if (guest_emulator_faults() != faults_before) {
-		faults_before = guest_emulator_faults();
-		return;
-	}
 
 	if (nr_samples == room) {
 		room = room ? 2 * room : 1024;
