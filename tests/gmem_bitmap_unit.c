@@ -86,6 +86,20 @@ static void random_ranges_match_a_plain_array(void **state)
 	kvm_gmem_bitmap_destroy(&bitmap);
 }
 
+/* What a file of one state may keep: a leaf, and the nodes above it. */
+static long one_path(const struct kvm_gmem_bitmap *bitmap)
+{
+	return sizeof(struct leaf) + bitmap->height * sizeof(struct node);
+}
+
+static void store_one(struct kvm_gmem_bitmap *bitmap, pgoff_t index, bool value)
+{
+	pgoff_t err_index;
+
+	assert_int_equal(kvm_gmem_bitmap_reserve(bitmap, index, index + 1, value, &err_index), 0);
+	kvm_gmem_bitmap_commit(bitmap, index, index + 1, value);
+}
+
 static void one_state_costs_nothing_at_any_size(void **state)
 {
 	static const pgoff_t sizes[] = { 1, 2, 1023, 1024, 1025, 65536, 65537, 1ul << 32, 1ul << 51 };
@@ -102,16 +116,117 @@ static void one_state_costs_nothing_at_any_size(void **state)
 		assert_true(kvm_gmem_bitmap_test(&bitmap, sizes[i] - 1));
 		assert_int_equal(kvm_gmem_bitmap_find(&bitmap, 0, sizes[i], false), sizes[i]);
 
-		/* A hole in the middle is given back when it is closed. */
+		/* A hole in the middle costs one leaf and its path, also when closed. */
 		middle = sizes[i] / 2;
 		assert_int_equal(kvm_gmem_bitmap_reserve(&bitmap, middle, middle + 1, false, &err_index), 0);
 		kvm_gmem_bitmap_commit(&bitmap, middle, middle + 1, false);
 		assert_int_equal(kvm_gmem_bitmap_find(&bitmap, 0, sizes[i], false), middle);
 		assert_int_equal(kvm_gmem_bitmap_reserve(&bitmap, middle, middle + 1, true, &err_index), 0);
 		kvm_gmem_bitmap_commit(&bitmap, middle, middle + 1, true);
+		assert_true(shim_allocated <= one_path(&bitmap));
+		assert_int_equal(kvm_gmem_bitmap_find(&bitmap, 0, sizes[i], false), sizes[i]);
+
+		/* Another one elsewhere takes its place, and the whole file frees both. */
+		store_one(&bitmap, 0, false);
+		store_one(&bitmap, 0, true);
+		assert_true(shim_allocated <= one_path(&bitmap));
+		store_one(&bitmap, sizes[i] - 1, false);
+		store_one(&bitmap, sizes[i] - 1, true);
+		assert_true(shim_allocated <= one_path(&bitmap));
+		assert_int_equal(kvm_gmem_bitmap_reserve(&bitmap, 0, sizes[i], false, &err_index), 0);
+		kvm_gmem_bitmap_commit(&bitmap, 0, sizes[i], false);
 		assert_int_equal(shim_allocated, 0);
 		kvm_gmem_bitmap_destroy(&bitmap);
 	}
+}
+
+/* Each page of [start, end) that has @wanted in @mask gets @value; by hand. */
+static void masked_stores_match_a_plain_array(void **state)
+{
+	static bool mask_model[MODEL_PAGES];
+	struct kvm_gmem_bitmap bitmap, mask;
+	const char *seed = getenv("SEED");
+	unsigned int s = seed ? strtoul(seed, NULL, 0) : (unsigned long)time(NULL);
+	pgoff_t a, b, start, end, err_index, i;
+	int round, j, r;
+
+	(void)state;
+	print_message("# SEED=%u\n", s);
+	srand(s);
+	kvm_gmem_bitmap_init(&bitmap, MODEL_PAGES, false);
+	kvm_gmem_bitmap_init(&mask, MODEL_PAGES, false);
+	memset(model, 0, sizeof(model));
+	for (round = 0; round < 300; round++) {
+		bool wanted = rand() % 2, value = rand() % 2;
+		long before;
+
+		for (j = 0; j < 5; j++) {
+			a = near_boundary(MODEL_PAGES);
+			b = rand() % 2 ? a : near_boundary(MODEL_PAGES);
+			start = min(a, b);
+			end = max(a, b) + 1;
+			r = kvm_gmem_bitmap_reserve(&mask, start, end, j % 2, &err_index);
+			assert_int_equal(r, 0);
+			kvm_gmem_bitmap_commit(&mask, start, end, j % 2);
+			memset(mask_model + start, j % 2, end - start);
+		}
+		a = near_boundary(MODEL_PAGES);
+		b = near_boundary(MODEL_PAGES);
+		start = min(a, b);
+		end = max(a, b) + 1;
+
+		/* A reservation that fails or is released changes nothing and keeps nothing. */
+		kvm_gmem_bitmap_release_masked(&bitmap, &mask, wanted, start, end);
+		before = shim_allocated;
+		shim_fail_at = 1 + rand() % 8;
+		r = kvm_gmem_bitmap_reserve_masked(&bitmap, &mask, wanted, start, end, value,
+						   &err_index);
+		shim_fail_at = 0;
+		if (r)
+			assert_true(err_index >= start && err_index < end);
+		else
+			kvm_gmem_bitmap_release_masked(&bitmap, &mask, wanted, start, end);
+		assert_true(shim_allocated <= before);
+
+		r = kvm_gmem_bitmap_reserve_masked(&bitmap, &mask, wanted, start, end, value,
+						   &err_index);
+		assert_int_equal(r, 0);
+		kvm_gmem_bitmap_commit_masked(&bitmap, &mask, wanted, start, end, value);
+		for (i = start; i < end; i++) {
+			if (mask_model[i] == wanted)
+				model[i] = value;
+		}
+		if (round % 10 == 0)
+			expect_model(&bitmap);
+	}
+	expect_model(&bitmap);
+	kvm_gmem_bitmap_destroy(&bitmap);
+	kvm_gmem_bitmap_destroy(&mask);
+	assert_int_equal(shim_allocated, 0);
+}
+
+static void words_match_a_plain_array(void **state)
+{
+	struct kvm_gmem_bitmap bitmap;
+	unsigned int i, nr, bit;
+	unsigned long word;
+	pgoff_t a, b, start;
+
+	(void)state;
+	kvm_gmem_bitmap_init(&bitmap, MODEL_PAGES, false);
+	memset(model, 0, sizeof(model));
+	for (i = 0; i < 500; i++) {
+		a = near_boundary(MODEL_PAGES);
+		b = near_boundary(MODEL_PAGES);
+		store_both(&bitmap, min(a, b), max(a, b) + 1, i % 2);
+		nr = 1 + rand() % BITS_PER_LONG;
+		start = min(near_boundary(MODEL_PAGES), MODEL_PAGES - nr);
+		word = kvm_gmem_bitmap_read(&bitmap, start, nr);
+		for (bit = 0; bit < nr; bit++)
+			assert_int_equal(word >> bit & 1, model[start + bit]);
+		assert_true(nr == BITS_PER_LONG || !(word >> nr));
+	}
+	kvm_gmem_bitmap_destroy(&bitmap);
 }
 
 static void every_other_page_costs_less_than_a_quarter_byte(void **state)
@@ -174,6 +289,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_ranges_match_a_plain_array),
 		cmocka_unit_test(one_state_costs_nothing_at_any_size),
+		cmocka_unit_test(masked_stores_match_a_plain_array),
+		cmocka_unit_test(words_match_a_plain_array),
 		cmocka_unit_test(every_other_page_costs_less_than_a_quarter_byte),
 		cmocka_unit_test(failed_reserve_changes_nothing_and_says_where),
 	};

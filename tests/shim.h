@@ -18,6 +18,8 @@ typedef unsigned long pgoff_t;
 
 #define __rcu
 #define GFP_KERNEL_ACCOUNT	0
+#define __GFP_RETRY_MAYFAIL	0
+#define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 #define BITS_PER_LONG		((unsigned int)(CHAR_BIT * sizeof(long)))
 #define BIT(n)			(1UL << (n))
 #define BIT_WORD(n)		((n) / BITS_PER_LONG)
@@ -39,6 +41,7 @@ typedef unsigned long pgoff_t;
 #define guard(name)		guard_##name
 #define guard_rcu()
 #define cond_resched()
+#define fatal_signal_pending(task)	false
 
 extern long shim_allocated;
 extern long shim_fail_at;
@@ -82,7 +85,11 @@ static inline unsigned int shim_find(const unsigned long *bits, unsigned int end
 
 #define find_next_bit(bits, end, first)		shim_find(bits, end, first, true)
 #define find_next_zero_bit(bits, end, first)	shim_find(bits, end, first, false)
-#define bitmap_full(bits, n)	(shim_find(bits, n, 0, false) == (n))
-#define bitmap_empty(bits, n)	(shim_find(bits, n, 0, true) == (n))
+
+static inline void memset_p(void **p, void *value, unsigned int nr)
+{
+	while (nr--)
+		*p++ = value;
+}
 
 #endif

@@ -4,11 +4,15 @@
  * values are mixed.  Knows nothing of what the bit means.
  */
 #include <linux/align.h>
+#include <linux/array_size.h>
 #include <linux/bitmap.h>
+#include <linux/bits.h>
 #include <linux/minmax.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 
 #include "gmem_bitmap.h"
 
@@ -16,6 +20,11 @@
 #define LEAF_PAGES	BIT(LEAF_SHIFT)
 #define NODE_SHIFT	6
 #define NODE_ENTRIES	BIT(NODE_SHIFT)
+
+#define NO_SPARE	((pgoff_t)-1)
+
+/* A caller that has used up its memory is told so, and not killed for it. */
+#define GFP_TRACKING	(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL)
 
 struct leaf {
 	unsigned long bits[BITS_TO_LONGS(LEAF_PAGES)];
@@ -25,10 +34,15 @@ struct node {
 	void __rcu *entries[NODE_ENTRIES];
 };
 
+static unsigned int shift(unsigned int level)
+{
+	return LEAF_SHIFT + level * NODE_SHIFT;
+}
+
 /* The number of pages below an entry: 0 is the level whose entries are leaves. */
 static pgoff_t span(unsigned int level)
 {
-	return 1UL << (LEAF_SHIFT + level * NODE_SHIFT);
+	return 1UL << shift(level);
 }
 
 static void *uniform(bool value)
@@ -43,7 +57,7 @@ static bool is_uniform(const void *entry)
 
 static unsigned int entry_of(pgoff_t index, unsigned int level)
 {
-	return (index / span(level - 1)) % NODE_ENTRIES;
+	return (index >> shift(level - 1)) % NODE_ENTRIES;
 }
 
 /* For writers.  Their callers assert the lock that keeps them apart. */
@@ -52,18 +66,22 @@ static void *entry_protected(void __rcu *const *entry)
 	return rcu_dereference_protected(*entry, true);
 }
 
-/* The leaf or the uniform value that @index falls into, and at which level. */
-static const void *lookup(const struct kvm_gmem_bitmap *bitmap, pgoff_t index,
-			  unsigned int *level)
+/*
+ * The leaf or the uniform value that @index falls into, at which level, and the
+ * node that holds it, if one does.
+ */
+static const void *gmem_bitmap_lookup(const struct kvm_gmem_bitmap *bitmap, pgoff_t index,
+				      unsigned int *level, const struct node **parent)
 {
 	const void *entry = rcu_dereference(bitmap->root);
+	const struct node *node = NULL;
 
 	for (*level = bitmap->height; *level && !is_uniform(entry); --*level) {
-		const struct node *node = entry;
-
+		node = entry;
 		entry = rcu_dereference(node->entries[entry_of(index, *level)]);
 	}
 
+	*parent = node;
 	return entry;
 }
 
@@ -71,8 +89,8 @@ static const void *lookup(const struct kvm_gmem_bitmap *bitmap, pgoff_t index,
  * Readers of other bits in the same word run at the same time, hence the marked
  * accesses.  No other writer does.
  */
-static void set_bits(struct leaf *leaf, unsigned int first, unsigned int nr,
-		     bool value)
+static void gmem_bitmap_set_bits(struct leaf *leaf, unsigned int first,
+				 unsigned int nr, bool value)
 {
 	unsigned int end = first + nr;
 
@@ -87,27 +105,27 @@ static void set_bits(struct leaf *leaf, unsigned int first, unsigned int nr,
 	}
 }
 
-static void *new_entry(unsigned int level, bool value)
+static void *gmem_bitmap_new_entry(unsigned int level, bool value)
 {
 	struct node *node;
 	struct leaf *leaf;
-	unsigned int i;
 
 	if (!level) {
-		leaf = kmalloc_obj(*leaf, GFP_KERNEL_ACCOUNT);
+		leaf = kmalloc_obj(*leaf, GFP_TRACKING);
 		if (leaf)
 			memset(leaf, value ? 0xff : 0, sizeof(*leaf));
 		return leaf;
 	}
 
-	node = kmalloc_obj(*node, GFP_KERNEL_ACCOUNT);
-	for (i = 0; node && i < NODE_ENTRIES; i++)
-		RCU_INIT_POINTER(node->entries[i], uniform(value));
+	node = kmalloc_obj(*node, GFP_TRACKING);
+	/* No reader can find it yet. */
+	if (node)
+		memset_p((void **)node->entries, uniform(value), NODE_ENTRIES);
 	return node;
 }
 
 /* Free what is below an entry that no new reader can find any more. */
-static void free_entry(void *entry, unsigned int level)
+static void gmem_bitmap_free_entry(void *entry, unsigned int level)
 {
 	struct node *node = entry;
 	unsigned int i;
@@ -116,22 +134,38 @@ static void free_entry(void *entry, unsigned int level)
 		return;
 
 	for (i = 0; level && i < NODE_ENTRIES; i++)
-		free_entry(entry_protected(&node->entries[i]), level - 1);
+		gmem_bitmap_free_entry(entry_protected(&node->entries[i]), level - 1);
 
 	kfree_rcu_mightsleep(entry);
 	cond_resched();
 }
 
-static void replace_entry(void __rcu **entry, unsigned int level, bool value)
+static void gmem_bitmap_replace_entry(void __rcu **entry, unsigned int level, bool value)
 {
 	void *old = entry_protected(entry);
 
 	rcu_assign_pointer(*entry, uniform(value));
-	free_entry(old, level);
+	gmem_bitmap_free_entry(old, level);
+}
+
+static bool gmem_bitmap_leaf_is_uniform(const struct leaf *leaf)
+{
+	unsigned long first = leaf->bits[0];
+	unsigned int i;
+
+	if (first && ~first)
+		return false;
+
+	for (i = 1; i < ARRAY_SIZE(leaf->bits); i++) {
+		if (leaf->bits[i] != first)
+			return false;
+	}
+
+	return true;
 }
 
 /* Give back a level whose entries or bits have all become the same. */
-static void collapse(void __rcu **entry, unsigned int level)
+static void gmem_bitmap_collapse(void __rcu **entry, unsigned int level)
 {
 	void *old = entry_protected(entry);
 	const struct leaf *leaf = old;
@@ -143,11 +177,8 @@ static void collapse(void __rcu **entry, unsigned int level)
 		return;
 
 	if (!level) {
-		bool value = test_bit(0, leaf->bits);
-
-		if (value ? bitmap_full(leaf->bits, LEAF_PAGES) :
-			    bitmap_empty(leaf->bits, LEAF_PAGES))
-			replace_entry(entry, level, value);
+		if (gmem_bitmap_leaf_is_uniform(leaf))
+			gmem_bitmap_replace_entry(entry, level, test_bit(0, leaf->bits));
 		return;
 	}
 
@@ -160,12 +191,12 @@ static void collapse(void __rcu **entry, unsigned int level)
 			return;
 	}
 
-	replace_entry(entry, level, first == uniform(true));
+	gmem_bitmap_replace_entry(entry, level, first == uniform(true));
 }
 
 /* Make a boundary at @index possible, on the way to storing @value next to it. */
-static int refine(struct kvm_gmem_bitmap *bitmap, pgoff_t index, bool value,
-		  pgoff_t *err_index)
+static int gmem_bitmap_refine(struct kvm_gmem_bitmap *bitmap, pgoff_t index,
+			      bool value, pgoff_t *err_index)
 {
 	void __rcu **entry = &bitmap->root;
 	unsigned int level = bitmap->height;
@@ -178,7 +209,7 @@ static int refine(struct kvm_gmem_bitmap *bitmap, pgoff_t index, bool value,
 			return 0;
 
 		if (is_uniform(old)) {
-			void *new = new_entry(level, old == uniform(true));
+			void *new = gmem_bitmap_new_entry(level, old == uniform(true));
 
 			if (!new) {
 				*err_index = ALIGN_DOWN(index, span(level));
@@ -197,8 +228,8 @@ static int refine(struct kvm_gmem_bitmap *bitmap, pgoff_t index, bool value,
 	}
 }
 
-/* Undo refine() as far as nothing was stored, from the bottom up. */
-static void coarsen(void __rcu **entry, unsigned int level, pgoff_t index)
+/* Undo gmem_bitmap_refine() as far as nothing was stored, from the bottom up. */
+static void gmem_bitmap_coarsen(void __rcu **entry, unsigned int level, pgoff_t index)
 {
 	struct node *node = entry_protected(entry);
 
@@ -206,14 +237,34 @@ static void coarsen(void __rcu **entry, unsigned int level, pgoff_t index)
 		return;
 
 	if (level)
-		coarsen(&node->entries[entry_of(index, level)], level - 1, index);
+		gmem_bitmap_coarsen(&node->entries[entry_of(index, level)], level - 1, index);
 
-	collapse(entry, level);
+	gmem_bitmap_collapse(entry, level);
 }
 
-/* Set the part of [start, end) that is below @entry, which begins at @base. */
-static void store(void __rcu **entry, unsigned int level, pgoff_t base,
-		  pgoff_t start, pgoff_t end, bool value)
+/* Let the leaf of @index stay if it is uniform, instead of the one that did before. */
+static void gmem_bitmap_spare(struct kvm_gmem_bitmap *bitmap, const struct leaf *leaf,
+			      pgoff_t index)
+{
+	pgoff_t before = bitmap->spare;
+
+	index = ALIGN_DOWN(index, LEAF_PAGES);
+	if (before == index || !gmem_bitmap_leaf_is_uniform(leaf))
+		return;
+
+	bitmap->spare = index;
+	if (before != NO_SPARE)
+		gmem_bitmap_coarsen(&bitmap->root, bitmap->height, before);
+}
+
+/*
+ * Set the part of [start, end) that is below @entry, which begins at @base.  A leaf
+ * that becomes spare makes another one go, but none of the nodes on the way here:
+ * they have this leaf.
+ */
+static void gmem_bitmap_store(struct kvm_gmem_bitmap *bitmap, void __rcu **entry,
+			      unsigned int level, pgoff_t base, pgoff_t start,
+			      pgoff_t end, bool value)
 {
 	void *old = entry_protected(entry);
 	struct node *node = old;
@@ -224,7 +275,7 @@ static void store(void __rcu **entry, unsigned int level, pgoff_t base,
 		return;
 
 	if (start <= base && end >= base + span(level)) {
-		replace_entry(entry, level, value);
+		gmem_bitmap_replace_entry(entry, level, value);
 		return;
 	}
 
@@ -236,18 +287,27 @@ static void store(void __rcu **entry, unsigned int level, pgoff_t base,
 	last = min(end, base + span(level)) - 1;
 
 	if (!level) {
-		set_bits(old, first - base, last - first + 1, value);
-	} else {
-		for (i = entry_of(first, level); i <= entry_of(last, level); i++)
-			store(&node->entries[i], level - 1,
-			      base + i * span(level - 1), start, end, value);
+		gmem_bitmap_set_bits(old, first - base, last - first + 1, value);
+		gmem_bitmap_spare(bitmap, old, base);
+		return;
 	}
 
-	collapse(entry, level);
+	for (i = entry_of(first, level); i <= entry_of(last, level); i++) {
+		pgoff_t child = base + ((pgoff_t)i << shift(level - 1));
+
+		/* Most are uniform and stay so. */
+		if (is_uniform(entry_protected(&node->entries[i])) && start <= child &&
+		    child + span(level - 1) <= end)
+			rcu_assign_pointer(node->entries[i], uniform(value));
+		else
+			gmem_bitmap_store(bitmap, &node->entries[i], level - 1, child,
+					  start, end, value);
+	}
+	gmem_bitmap_collapse(entry, level);
 }
 
 /*
- * Pages behind the end of the file have no meaning: a range that reaches the
+ * Pages beyond the end of the file have no meaning: a range that reaches the
  * end covers them too, so that the last level can become uniform.
  */
 static pgoff_t round_end(const struct kvm_gmem_bitmap *bitmap, pgoff_t end)
@@ -262,26 +322,74 @@ void kvm_gmem_bitmap_init(struct kvm_gmem_bitmap *bitmap, pgoff_t nr_pages,
 	bitmap->height = 0;
 	while (span(bitmap->height) < nr_pages)
 		bitmap->height++;
+	bitmap->spare = NO_SPARE;
 	RCU_INIT_POINTER(bitmap->root, uniform(value));
 }
 
 void kvm_gmem_bitmap_destroy(struct kvm_gmem_bitmap *bitmap)
 {
-	replace_entry(&bitmap->root, bitmap->height, false);
+	gmem_bitmap_replace_entry(&bitmap->root, bitmap->height, false);
 }
 
 bool kvm_gmem_bitmap_test(const struct kvm_gmem_bitmap *bitmap, pgoff_t index)
 {
+	const struct node *parent;
 	const struct leaf *leaf;
 	unsigned int level;
 
 	guard(rcu)();
 
-	leaf = lookup(bitmap, index, &level);
+	leaf = gmem_bitmap_lookup(bitmap, index, &level, &parent);
 	if (is_uniform(leaf))
 		return leaf == uniform(true);
 
 	return test_bit(index % LEAF_PAGES, leaf->bits);
+}
+
+/* The bits of @nr pages from @start on, at most a word: bit 0 is page @start. */
+unsigned long kvm_gmem_bitmap_read(const struct kvm_gmem_bitmap *bitmap,
+				   pgoff_t start, unsigned int nr)
+{
+	unsigned long bits = 0, word;
+	const struct node *parent;
+	unsigned int level, n, i;
+	const struct leaf *leaf;
+
+	guard(rcu)();
+
+	for (i = 0; i < nr; i += n) {
+		unsigned int bit = (start + i) % BITS_PER_LONG;
+
+		n = min(nr - i, BITS_PER_LONG - bit);
+		leaf = gmem_bitmap_lookup(bitmap, start + i, &level, &parent);
+		if (is_uniform(leaf))
+			word = leaf == uniform(true) ? ~0UL : 0;
+		else
+			word = READ_ONCE(leaf->bits[BIT_WORD((start + i) % LEAF_PAGES)]) >> bit;
+		bits |= (word & GENMASK(n - 1, 0)) << i;
+	}
+
+	return bits;
+}
+
+/*
+ * How many pages from @start on, where an entry of @node begins, are below entries
+ * that are the same as @entry, about as far as @end.
+ */
+static pgoff_t gmem_bitmap_run(const struct node *node, const void *entry,
+			       pgoff_t start, pgoff_t end, unsigned int level)
+{
+	unsigned int first = entry_of(start, level + 1), i = first;
+	pgoff_t last = min(first + ((end - 1 - start) >> shift(level)), NODE_ENTRIES - 1);
+
+	/* @start begins the next node. */
+	if (!first)
+		return 0;
+
+	while (i <= last && rcu_dereference(node->entries[i]) == entry)
+		i++;
+
+	return (pgoff_t)(i - first) << shift(level);
 }
 
 /* The first page of [start, end) that has @value, or @end. */
@@ -290,17 +398,23 @@ pgoff_t kvm_gmem_bitmap_find(const struct kvm_gmem_bitmap *bitmap,
 {
 	while (start < end) {
 		unsigned int level, first, last;
+		const struct node *parent;
 		const struct leaf *leaf;
 		pgoff_t next;
 		bool found;
 
 		rcu_read_lock();
-		leaf = lookup(bitmap, start, &level);
+		leaf = gmem_bitmap_lookup(bitmap, start, &level, &parent);
 		next = min(end, ALIGN_DOWN(start, span(level)) + span(level));
-		if (is_uniform(leaf)) {
-			found = leaf == uniform(value);
-			if (found)
-				next = start;
+		if (leaf == uniform(value)) {
+			found = true;
+			next = start;
+		} else if (is_uniform(leaf)) {
+			found = false;
+			/* Neighbours of the same value need no lookup of their own. */
+			if (parent && next < end)
+				next += gmem_bitmap_run(parent, leaf, next, end, level);
+			next = min(end, next);
 		} else {
 			first = start % LEAF_PAGES;
 			last = first + (next - start);
@@ -332,9 +446,9 @@ int kvm_gmem_bitmap_reserve(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 {
 	int r;
 
-	r = refine(bitmap, start, value, err_index);
+	r = gmem_bitmap_refine(bitmap, start, value, err_index);
 	if (!r)
-		r = refine(bitmap, round_end(bitmap, end), value, err_index);
+		r = gmem_bitmap_refine(bitmap, round_end(bitmap, end), value, err_index);
 	if (r) {
 		*err_index = max(*err_index, start);
 		kvm_gmem_bitmap_release(bitmap, start, end);
@@ -346,13 +460,146 @@ int kvm_gmem_bitmap_reserve(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 void kvm_gmem_bitmap_commit(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 			    pgoff_t end, bool value)
 {
-	store(&bitmap->root, bitmap->height, 0, start, round_end(bitmap, end), value);
+	gmem_bitmap_store(bitmap, &bitmap->root, bitmap->height, 0, start,
+			  round_end(bitmap, end), value);
 }
 
 void kvm_gmem_bitmap_release(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 			     pgoff_t end)
 {
-	coarsen(&bitmap->root, bitmap->height, start);
+	gmem_bitmap_coarsen(&bitmap->root, bitmap->height, start);
 	if (end < bitmap->nr_pages)
-		coarsen(&bitmap->root, bitmap->height, end);
+		gmem_bitmap_coarsen(&bitmap->root, bitmap->height, end);
+}
+
+/* The leaf of @index, for writers; NULL where all of its pages have one value. */
+static struct leaf *gmem_bitmap_leaf(const struct kvm_gmem_bitmap *bitmap, pgoff_t index)
+{
+	const struct node *parent;
+	unsigned int level;
+	const void *leaf;
+
+	guard(rcu)();
+
+	leaf = gmem_bitmap_lookup(bitmap, index, &level, &parent);
+	return is_uniform(leaf) ? NULL : (struct leaf *)leaf;
+}
+
+/*
+ * The next piece of [start, end) that has @wanted in @mask: a stretch that has it
+ * everywhere, or the part of a leaf that has it here and there, which is returned.
+ */
+static const struct leaf *gmem_bitmap_next_piece(const struct kvm_gmem_bitmap *mask,
+						 bool wanted, pgoff_t *start, pgoff_t end,
+						 pgoff_t *next)
+{
+	const struct leaf *leaf;
+
+	*start = kvm_gmem_bitmap_find(mask, *start, end, wanted);
+	if (*start == end) {
+		*next = end;
+		return NULL;
+	}
+
+	leaf = gmem_bitmap_leaf(mask, *start);
+	if (leaf) {
+		*next = min(end, ALIGN_DOWN(*start, LEAF_PAGES) + LEAF_PAGES);
+	} else {
+		*next = kvm_gmem_bitmap_find(mask, *start, end, !wanted);
+		/* Where values mix is for the next piece. */
+		if (*next < end)
+			*next = ALIGN_DOWN(*next, LEAF_PAGES);
+	}
+
+	return leaf;
+}
+
+int kvm_gmem_bitmap_reserve_masked(struct kvm_gmem_bitmap *bitmap,
+				   const struct kvm_gmem_bitmap *mask, bool wanted,
+				   pgoff_t start, pgoff_t end, bool value,
+				   pgoff_t *err_index)
+{
+	pgoff_t first = start, next;
+	int r = 0;
+
+	for (; first < end; first = next) {
+		const struct leaf *leaf;
+
+		leaf = gmem_bitmap_next_piece(mask, wanted, &first, end, &next);
+		if (first == end)
+			break;
+
+		if (fatal_signal_pending(current))
+			r = -EINTR;
+		else if (leaf)
+			/* No boundary of a leaf, so it leads down to one. */
+			r = gmem_bitmap_refine(bitmap, first | 1, value, err_index);
+		else
+			r = kvm_gmem_bitmap_reserve(bitmap, first, next, value, err_index);
+		if (r) {
+			*err_index = r == -EINTR ? first : max(*err_index, first);
+			kvm_gmem_bitmap_release_masked(bitmap, mask, wanted, start, next);
+			return r;
+		}
+		cond_resched();
+	}
+
+	return 0;
+}
+
+void kvm_gmem_bitmap_commit_masked(struct kvm_gmem_bitmap *bitmap,
+				   const struct kvm_gmem_bitmap *mask, bool wanted,
+				   pgoff_t start, pgoff_t end, bool value)
+{
+	pgoff_t next;
+
+	for (; start < end; start = next) {
+		const struct leaf *leaf;
+		struct leaf *to;
+		unsigned int i;
+
+		leaf = gmem_bitmap_next_piece(mask, wanted, &start, end, &next);
+		if (start == end)
+			break;
+
+		if (!leaf) {
+			kvm_gmem_bitmap_commit(bitmap, start, next, value);
+			continue;
+		}
+
+		to = gmem_bitmap_leaf(bitmap, start);
+		/* All of its pages have @value, or reserve() had made a leaf. */
+		if (!to)
+			continue;
+
+		for (i = start % LEAF_PAGES; i < start % LEAF_PAGES + (next - start);
+		     i = (i / BITS_PER_LONG + 1) * BITS_PER_LONG) {
+			unsigned int n = min(start % LEAF_PAGES + (next - start) - i,
+					     BITS_PER_LONG - i % BITS_PER_LONG);
+			unsigned long bits = leaf->bits[BIT_WORD(i)];
+			unsigned long *word = &to->bits[BIT_WORD(i)];
+
+			bits = wanted ? bits : ~bits;
+			bits &= GENMASK(i % BITS_PER_LONG + n - 1, i % BITS_PER_LONG);
+			WRITE_ONCE(*word, value ? *word | bits : *word & ~bits);
+		}
+		gmem_bitmap_coarsen(&bitmap->root, bitmap->height, start);
+		cond_resched();
+	}
+}
+
+void kvm_gmem_bitmap_release_masked(struct kvm_gmem_bitmap *bitmap,
+				    const struct kvm_gmem_bitmap *mask, bool wanted,
+				    pgoff_t start, pgoff_t end)
+{
+	pgoff_t next;
+
+	for (; start < end; start = next) {
+		gmem_bitmap_next_piece(mask, wanted, &start, end, &next);
+		if (start == end)
+			break;
+
+		kvm_gmem_bitmap_release(bitmap, start, next);
+		cond_resched();
+	}
 }

@@ -14,10 +14,15 @@
  * two steps, so that nothing fails once it has begun: reserve() makes the tree
  * fine enough to hold the range, without changing the value of any page, and
  * commit() stores.  What was reserved and not used is given back by release().
+ *
+ * What was converted once is likely to be converted back, so the leaf that has
+ * become uniform last stays, with its path: at most one for each tree.
  */
 struct kvm_gmem_bitmap {
 	void __rcu *root;
 	pgoff_t nr_pages;
+	/* A page of the leaf that stays. */
+	pgoff_t spare;
 	unsigned int height;
 };
 
@@ -26,6 +31,8 @@ void kvm_gmem_bitmap_init(struct kvm_gmem_bitmap *bitmap, pgoff_t nr_pages,
 void kvm_gmem_bitmap_destroy(struct kvm_gmem_bitmap *bitmap);
 
 bool kvm_gmem_bitmap_test(const struct kvm_gmem_bitmap *bitmap, pgoff_t index);
+unsigned long kvm_gmem_bitmap_read(const struct kvm_gmem_bitmap *bitmap,
+				   pgoff_t start, unsigned int nr);
 pgoff_t kvm_gmem_bitmap_find(const struct kvm_gmem_bitmap *bitmap,
 			     pgoff_t start, pgoff_t end, bool value);
 
@@ -35,6 +42,21 @@ void kvm_gmem_bitmap_commit(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 			    pgoff_t end, bool value);
 void kvm_gmem_bitmap_release(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 			     pgoff_t end);
+
+/*
+ * The same for those pages of the range that have @wanted in @mask, a tree of the
+ * same file.  The cost follows how mixed @mask is.
+ */
+int kvm_gmem_bitmap_reserve_masked(struct kvm_gmem_bitmap *bitmap,
+				   const struct kvm_gmem_bitmap *mask, bool wanted,
+				   pgoff_t start, pgoff_t end, bool value,
+				   pgoff_t *err_index);
+void kvm_gmem_bitmap_commit_masked(struct kvm_gmem_bitmap *bitmap,
+				   const struct kvm_gmem_bitmap *mask, bool wanted,
+				   pgoff_t start, pgoff_t end, bool value);
+void kvm_gmem_bitmap_release_masked(struct kvm_gmem_bitmap *bitmap,
+				    const struct kvm_gmem_bitmap *mask, bool wanted,
+				    pgoff_t start, pgoff_t end);
 
 /* Each stretch [first, next) within [start, end) whose pages have @value. */
 #define kvm_gmem_bitmap_for_each_run(bitmap, first, next, start, end, value)	\

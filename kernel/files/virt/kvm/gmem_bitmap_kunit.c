@@ -170,6 +170,9 @@ static void store_around(struct kunit *test, struct kvm_gmem_bitmap *bitmap, pgo
 	KUNIT_EXPECT_EQ(test, index + 1, kvm_gmem_bitmap_find(bitmap, 0, nr_pages, true));
 
 	store(test, bitmap, index, nr_pages, false);
+	KUNIT_EXPECT_EQ(test, nr_pages, kvm_gmem_bitmap_find(bitmap, 0, nr_pages, true));
+	/* A leaf and its path may have stayed. */
+	store(test, bitmap, 0, nr_pages, false);
 	expect_one_value(test, bitmap, false);
 }
 
@@ -243,6 +246,7 @@ static void lookup_beside_stores(struct kunit *test)
 	}
 
 	KUNIT_EXPECT_EQ(test, 0, kthread_stop(reader));
+	store(test, &bitmap, 0, 4 * 65536, true);
 	expect_one_value(test, &bitmap, true);
 	kvm_gmem_bitmap_destroy(&bitmap);
 }
