@@ -5,15 +5,18 @@
  * How the file keeps its answer is in gmem_bitmap.c.
  */
 #include <linux/kvm_host.h>
+#include <linux/sched/signal.h>
 
+#include "gmem_attributes.h"
 #include "gmem_convert.h"
+#include "gmem_state.h"
 
 /*
  * Neither sleeps nor takes a lock or a reference, as page faults ask under
  * mmu_lock.  A file that is being closed answers "shared"; that there is no
  * memory any more is for kvm_gmem_get_pfn() to say.
  */
-static bool slot_is_private(const struct kvm_memory_slot *slot, gfn_t gfn)
+static bool gmem_attributes_slot_is_private(const struct kvm_memory_slot *slot, gfn_t gfn)
 {
 	struct kvm_gmem_state *state;
 
@@ -24,22 +27,27 @@ static bool slot_is_private(const struct kvm_memory_slot *slot, gfn_t gfn)
 	if (!state)
 		return false;
 
-	return kvm_gmem_attributes_is_private(&state->attributes,
-					      gfn - slot->base_gfn + slot->gmem.pgoff);
+	return kvm_gmem_state_is_private(state, gfn - slot->base_gfn + slot->gmem.pgoff);
 }
 
-bool kvm_gmem_mem_is_private(struct kvm *kvm, gfn_t gfn)
+/* For a gfn whose memslot, or NULL for none, the caller has. */
+bool kvm_gmem_slot_mem_is_private(struct kvm *kvm, const struct kvm_memory_slot *slot,
+				  gfn_t gfn)
 {
-	struct kvm_memory_slot *slot;
-
 	if (!kvm_arch_has_private_mem(kvm))
 		return false;
 
-	slot = gfn_to_memslot(kvm, gfn);
 	if (slot && kvm_gmem_slot_is_in_place(kvm, slot))
-		return slot_is_private(slot, gfn);
+		return gmem_attributes_slot_is_private(slot, gfn);
 
 	return kvm_get_memory_attributes(kvm, gfn) & KVM_MEMORY_ATTRIBUTE_PRIVATE;
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_gmem_slot_mem_is_private);
+
+bool kvm_gmem_mem_is_private(struct kvm *kvm, gfn_t gfn)
+{
+	return kvm_arch_has_private_mem(kvm) &&
+	       kvm_gmem_slot_mem_is_private(kvm, gfn_to_memslot(kvm, gfn), gfn);
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_gmem_mem_is_private);
 
@@ -69,20 +77,22 @@ u64 kvm_gmem_supported_attributes(struct kvm *kvm)
 }
 
 /*
- * Allocate what kvm_vm_set_mem_attributes() would, so that it can not fail.  To
- * shared it allocates nothing.  On failure nothing stays reserved.
+ * Allocate what making [start, end) private in the VM's own attributes needs.
+ * On failure nothing stays reserved.  Each private gfn is an entry of its own, so
+ * this takes as long as the range is large; a fatal signal ends it.
  */
 int kvm_gmem_reserve_vm_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
-				   bool to_private, pgoff_t *err_gfn)
+				   gfn_t *err_gfn)
 {
 	gfn_t gfn;
 	int r;
 
 	lockdep_assert_held(&kvm->slots_lock);
 
-	for (gfn = start; to_private && gfn < end; gfn++) {
+	for (gfn = start; gfn < end; gfn++) {
 		r = fatal_signal_pending(current) ? -EINTR :
-		    xa_reserve(&kvm->mem_attr_array, gfn, GFP_KERNEL_ACCOUNT);
+		    xa_reserve(&kvm->mem_attr_array, gfn,
+			       GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL);
 		if (r) {
 			*err_gfn = gfn;
 			kvm_gmem_release_vm_attributes(kvm, start, gfn);

@@ -8,7 +8,8 @@
 #include <linux/pagemap.h>
 #include <linux/rcupdate_wait.h>
 
-#include "gmem_convert.h"
+#include "gmem_content.h"
+#include "gmem_state.h"
 
 #define POLICY(name)	KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_##name
 
@@ -39,17 +40,6 @@ u32 kvm_gmem_content_policies(struct kvm *kvm)
 }
 
 /*
- * Keep a new, locked folio in the page cache until a hole is punched.  Soft
- * offlining drops clean folios without asking, and vCPU faults, which hold no
- * reference, do not mark it dirty.
- */
-void kvm_gmem_content_keep(struct inode *inode, struct folio *folio)
-{
-	if (!IS_ERR(folio) && kvm_gmem_is_in_place(inode))
-		folio_set_dirty(folio);
-}
-
-/*
  * Bring a locked folio up to date.  Touching the memory of a poisoned one would
  * be fatal, and memory failure needs no lock to poison one that had been healthy
  * when it was looked up.  What is not filled must not be mapped.
@@ -57,7 +47,7 @@ void kvm_gmem_content_keep(struct inode *inode, struct folio *folio)
 int kvm_gmem_content_fill(struct folio *folio)
 {
 	struct inode *inode = folio->mapping->host;
-	struct kvm_gmem_content *content = &kvm_gmem_state(inode)->content;
+	struct kvm_gmem_state *state = kvm_gmem_state(inode);
 
 	if (folio_test_uptodate(folio))
 		return 0;
@@ -65,11 +55,11 @@ int kvm_gmem_content_fill(struct folio *folio)
 	if (folio_test_hwpoison(folio))
 		return -EHWPOISON;
 
-	if (kvm_gmem_is_in_place(inode))
+	if (state->in_place)
 		lockdep_assert_held(&inode->i_mapping->invalidate_lock);
 
-	if (kvm_gmem_bitmap_test(&content->none, folio->index)) {
-		memset_page(folio_page(folio, 0), 0, content->none_byte, PAGE_SIZE);
+	if (kvm_gmem_bitmap_test(&state->none, folio->index)) {
+		memset_page(folio_page(folio, 0), 0, state->none_byte, PAGE_SIZE);
 		flush_dcache_folio(folio);
 	} else {
 		clear_highpage(folio_page(folio, 0));
@@ -82,15 +72,11 @@ int kvm_gmem_content_fill(struct folio *folio)
 /* A hole that is punched reads zeros, whatever a conversion had left there. */
 int kvm_gmem_content_discard(struct inode *inode, pgoff_t start, pgoff_t end)
 {
-	struct kvm_gmem_bitmap *none = &kvm_gmem_state(inode)->content.none;
+	struct kvm_gmem_bitmap *none = &kvm_gmem_state(inode)->none;
 	pgoff_t err_index;
 	int r;
 
 	lockdep_assert_held_write(&inode->i_mapping->invalidate_lock);
-
-	end = min(end, none->nr_pages);
-	if (start >= end)
-		return 0;
 
 	r = kvm_gmem_bitmap_reserve(none, start, end, false, &err_index);
 	if (!r)
@@ -100,72 +86,71 @@ int kvm_gmem_content_discard(struct inode *inode, pgoff_t start, pgoff_t end)
 }
 
 /* Does the policy change which pages of the range are to be filled with none_byte? */
-static bool changes_none(struct kvm_gmem_content *content, pgoff_t start,
-			 pgoff_t end, u64 policy, bool *none)
+static bool gmem_content_changes_none(struct kvm_gmem_state *state, pgoff_t start,
+				      pgoff_t end, u64 policy, bool *none)
 {
-	*none = policy == POLICY(NONE) && content->none_byte;
+	*none = policy == POLICY(NONE) && state->none_byte;
 
 	return policy != POLICY(PRESERVE) &&
-	       kvm_gmem_bitmap_find(&content->none, start, end, !*none) < end;
+	       kvm_gmem_bitmap_find(&state->none, start, end, !*none) < end;
 }
 
 int kvm_gmem_content_reserve(struct inode *inode, pgoff_t start, pgoff_t end,
 			     bool to_private, u64 policy, pgoff_t *err_index)
 {
 	struct kvm_gmem_state *state = kvm_gmem_state(inode);
-	pgoff_t first, next;
 	bool none;
-	int r;
 
 	lockdep_assert_held_write(&inode->i_mapping->invalidate_lock);
 
-	if (!changes_none(&state->content, start, end, policy, &none))
+	if (!gmem_content_changes_none(state, start, end, policy, &none))
 		return 0;
 
-	kvm_gmem_bitmap_for_each_run(&state->attributes.private, first, next,
-				     start, end, !to_private) {
-		r = kvm_gmem_bitmap_reserve(&state->content.none, first, next,
-					    none, err_index);
-		if (r) {
-			kvm_gmem_content_release(inode, start, first, to_private);
-			return r;
-		}
-	}
-
-	return 0;
+	return kvm_gmem_bitmap_reserve_masked(&state->none, &state->private, !to_private,
+					      start, end, none, err_index);
 }
 
 void kvm_gmem_content_release(struct inode *inode, pgoff_t start, pgoff_t end,
-			      bool to_private)
+			      bool to_private, u64 policy)
 {
 	struct kvm_gmem_state *state = kvm_gmem_state(inode);
-	pgoff_t first, next;
+	bool none;
 
-	kvm_gmem_bitmap_for_each_run(&state->attributes.private, first, next,
-				     start, end, !to_private)
-		kvm_gmem_bitmap_release(&state->content.none, first, next);
+	if (gmem_content_changes_none(state, start, end, policy, &none))
+		kvm_gmem_bitmap_release_masked(&state->none, &state->private, !to_private,
+					       start, end);
 }
 
 /* Hand the pages to the host.  May sleep, so not in one walk with what follows. */
-static void reclaim_folios(struct inode *inode, pgoff_t start, pgoff_t end)
+static void gmem_content_reclaim(struct inode *inode, pgoff_t start, pgoff_t end)
 {
 #ifdef CONFIG_HAVE_KVM_ARCH_GMEM_RECLAIM
+	struct kvm_gmem_state *state = kvm_gmem_state(inode);
 	struct folio *folio;
 	unsigned long index;
 
 	xa_for_each_range(&inode->i_mapping->i_pages, index, folio, start, end - 1) {
-		kvm_arch_gmem_reclaim(folio_pfn(folio), folio_nr_pages(folio));
+		if (kvm_gmem_state_is_private(state, index))
+			kvm_arch_gmem_reclaim(folio_pfn(folio), folio_nr_pages(folio));
 		cond_resched();
 	}
 #endif
 }
 
-/* Have the next fault fill each page. */
-static void forget_folios(struct inode *inode, pgoff_t start, pgoff_t end)
+/*
+ * Have the next fault fill each page that changes.  In a range that is mixed each
+ * page is asked, which takes less than to look for each run.
+ */
+static void gmem_content_forget(struct inode *inode, pgoff_t start, pgoff_t end,
+				bool to_private)
 {
+	struct kvm_gmem_state *state = kvm_gmem_state(inode);
 	XA_STATE(xas, &inode->i_mapping->i_pages, start);
 	unsigned int nr_seen = 0;
 	struct folio *folio;
+	bool mixed;
+
+	mixed = kvm_gmem_bitmap_find(&state->private, start, end, to_private) < end;
 
 	guard(rcu)();
 
@@ -174,7 +159,8 @@ static void forget_folios(struct inode *inode, pgoff_t start, pgoff_t end)
 		if (xas_retry(&xas, folio))
 			continue;
 
-		folio_clear_uptodate(folio);
+		if (!mixed || kvm_gmem_state_is_private(state, folio->index) != to_private)
+			folio_clear_uptodate(folio);
 
 		if (++nr_seen % XA_CHECK_SCHED == 0) {
 			xas_pause(&xas);
@@ -191,21 +177,17 @@ void kvm_gmem_content_commit(struct inode *inode, pgoff_t start, pgoff_t end,
 			     bool to_private, u64 policy)
 {
 	struct kvm_gmem_state *state = kvm_gmem_state(inode);
-	bool none, store;
-	pgoff_t first, next;
+	bool none;
 
 	lockdep_assert_held_write(&inode->i_mapping->invalidate_lock);
 
-	store = changes_none(&state->content, start, end, policy, &none);
+	if (!to_private)
+		gmem_content_reclaim(inode, start, end);
+	if (policy == POLICY(PRESERVE))
+		return;
 
-	kvm_gmem_bitmap_for_each_run(&state->attributes.private, first, next,
-				     start, end, !to_private) {
-		if (store)
-			kvm_gmem_bitmap_commit(&state->content.none, first, next, none);
-
-		if (!to_private)
-			reclaim_folios(inode, first, next);
-		if (policy != POLICY(PRESERVE))
-			forget_folios(inode, first, next);
-	}
+	gmem_content_forget(inode, start, end, to_private);
+	if (gmem_content_changes_none(state, start, end, policy, &none))
+		kvm_gmem_bitmap_commit_masked(&state->none, &state->private, !to_private,
+					      start, end, none);
 }

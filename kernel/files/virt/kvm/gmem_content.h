@@ -2,28 +2,15 @@
 #ifndef __KVM_GMEM_CONTENT_H__
 #define __KVM_GMEM_CONTENT_H__
 
+#include <linux/highmem.h>
 #include <linux/pagemap.h>
 #include <linux/types.h>
 
-#include "gmem_bitmap.h"
-
 struct kvm;
-
-/*
- * What pages hold.  A folio that is not up to date, or not allocated, holds
- * nothing yet: the fault that brings it in fills it, with zeros, or with
- * none_byte for the pages that were last converted with the policy NONE.
- * Where none_byte is zero, that set stays empty.
- */
-struct kvm_gmem_content {
-	struct kvm_gmem_bitmap none;
-	u8 none_byte;
-};
 
 #ifdef CONFIG_KVM_GMEM_CONVERT
 
 u32 kvm_gmem_content_policies(struct kvm *kvm);
-void kvm_gmem_content_keep(struct inode *inode, struct folio *folio);
 int kvm_gmem_content_fill(struct folio *folio);
 int kvm_gmem_content_discard(struct inode *inode, pgoff_t start, pgoff_t end);
 
@@ -32,17 +19,13 @@ int kvm_gmem_content_reserve(struct inode *inode, pgoff_t start, pgoff_t end,
 void kvm_gmem_content_commit(struct inode *inode, pgoff_t start, pgoff_t end,
 			     bool to_private, u64 policy);
 void kvm_gmem_content_release(struct inode *inode, pgoff_t start, pgoff_t end,
-			      bool to_private);
+			      bool to_private, u64 policy);
 
 #else
 
 static inline u32 kvm_gmem_content_policies(struct kvm *kvm)
 {
 	return 0;
-}
-
-static inline void kvm_gmem_content_keep(struct inode *inode, struct folio *folio)
-{
 }
 
 static inline int kvm_gmem_content_fill(struct folio *folio)

@@ -4,222 +4,43 @@
  * ioctls, and the conversion from top to bottom.
  *
  * mapping->invalidate_lock is the one lock: exclusive to convert, shared to
- * fault.  It is not taken under mmu_lock, and while it is held exclusively no
- * folio lock is waited for.
+ * fault.  It is not taken under mmu_lock, while it is held exclusively no folio
+ * lock is waited for, and nobody waits under it for what a stranger holds.
  */
 #include <linux/delay.h>
-#include <linux/jiffies.h>
 #include <linux/kvm_host.h>
+#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/rcupdate_wait.h>
-#include <linux/swap.h>
+#include <linux/sched/signal.h>
+#include <linux/sort.h>
 #include <linux/uaccess.h>
 
+#include "gmem_attributes.h"
+#include "gmem_content.h"
 #include "gmem_convert.h"
+#include "gmem_state.h"
 
 /* The page cache holds one reference to each page; no other is owed to anyone. */
 #define PAGE_CACHE_REFS		1
 
 /*
- * How long a reference may be one that goes by itself.  With FOLL_PIN that is
- * GUP-fast that is backing out.  Without, it is also another thread's munmap()
- * that has yet to flush the TLB, or a user fault that came second; either may
- * have been preempted, and gets on as soon as its task is scheduled.
+ * How long one call waits, for all of its pages together, for references that may
+ * pass by themselves: of another thread's munmap() that has yet to flush the TLB,
+ * of somebody who looks into the page cache.  Either may have been preempted.
  */
-#define TRANSIENT_PIN_MSECS	5
-#define TRANSIENT_REF_MSECS	100
+#define WAIT_NSECS		NSEC_PER_SEC
 
-/*
- * A locked folio is a user fault that has been answered and not yet mapped.  It
- * ends as soon as its task is scheduled.
- */
-#define FAULT_IN_FLIGHT_MSECS	1000
+/* Between two looks.  Each try takes the lock, so a call that waits tries less often. */
+#define MIN_PAUSE_USECS		20U
+#define MAX_PAUSE_USECS		1000U
+
+/* How often a page is looked at again before its reference is one to wait for. */
+#define LOOKS			50
 
 /* From how many pages on it takes less to unmap twice than to hold the lock. */
 #define UNMAP_AHEAD_PAGES	16
-
-void kvm_gmem_state_init(struct kvm_gmem_state *state, struct kvm *kvm,
-			 loff_t size, u64 flags)
-{
-	bool is_private = !(flags & GUEST_MEMFD_FLAG_INIT_SHARED);
-
-	/*
-	 * A file that the host can not map holds the private half of memory in
-	 * two halves, if the VM has private memory at all.
-	 */
-	if (kvm_arch_has_private_mem(kvm)) {
-		state->in_place = flags & GUEST_MEMFD_FLAG_MMAP;
-		is_private |= !state->in_place;
-	}
-
-	kvm_gmem_bitmap_init(&state->attributes.private, size >> PAGE_SHIFT,
-			     is_private);
-	kvm_gmem_bitmap_init(&state->content.none, size >> PAGE_SHIFT, false);
-	state->content.none_byte = kvm_arch_gmem_none_byte(kvm);
-}
-
-void kvm_gmem_state_destroy(struct kvm_gmem_state *state)
-{
-	kvm_gmem_bitmap_destroy(&state->attributes.private);
-	kvm_gmem_bitmap_destroy(&state->content.none);
-}
-
-/*
- * A fault asks who may use the page, fills it and, for a vCPU, drops its
- * reference, all without a conversion in between.
- */
-void kvm_gmem_fault_start(struct inode *inode)
-{
-	if (kvm_gmem_is_in_place(inode))
-		filemap_invalidate_lock_shared(inode->i_mapping);
-}
-
-void kvm_gmem_fault_end(struct inode *inode)
-{
-	if (kvm_gmem_is_in_place(inode))
-		filemap_invalidate_unlock_shared(inode->i_mapping);
-}
-
-/*
- * What a vCPU's fault takes along: no reference if the file is in place, or
- * conversions would fail for as long as the guest keeps faulting.  The pfn is
- * good until the invalidation that mmu_invalidate_retry_gfn() detects, as the
- * page is neither freed nor converted outside of one.
- */
-struct page *kvm_gmem_fault_page(struct inode *inode, struct folio *folio,
-				 struct page *page)
-{
-	if (!kvm_gmem_is_in_place(inode))
-		return page;
-
-	folio_put(folio);
-	return NULL;
-}
-
-/*
- * Take the range away from user space.  Faults that were answered before the
- * caller took invalidate_lock can still map a page afterwards; they hold a
- * reference until then and are unmapped by the next call.
- */
-static void unmap_users(struct inode *inode, pgoff_t start, pgoff_t end)
-{
-	unmap_mapping_pages(inode->i_mapping, start, end - start, false);
-
-	/*
-	 * Order clearing PTEs before reading reference counts.  Pairs with the
-	 * atomic increment in GUP-fast, which looks at the PTE again after it.
-	 */
-	smp_mb();
-}
-
-static bool is_held(struct folio *folio)
-{
-	return folio_ref_count(folio) > PAGE_CACHE_REFS;
-}
-
-/*
- * The first page that refuses the conversion: poisoned, or on the way to
- * private and held by somebody.  Pages that do not change are not asked.
- */
-static struct folio *find_refusal(struct inode *inode, pgoff_t start,
-				  pgoff_t end, bool to_private)
-{
-	struct kvm_gmem_state *state = kvm_gmem_state(inode);
-	XA_STATE(xas, &inode->i_mapping->i_pages, start);
-	unsigned int nr_seen = 0;
-	struct folio *folio;
-
-	guard(rcu)();
-
-	/* Folios stay: they are dirty, and holes take invalidate_lock, which is held. */
-	xas_for_each(&xas, folio, end - 1) {
-		if (xas_retry(&xas, folio))
-			continue;
-
-		if ((folio_test_hwpoison(folio) || (to_private && is_held(folio))) &&
-		    kvm_gmem_attributes_is_private(&state->attributes, folio->index) != to_private)
-			return folio;
-
-		if (++nr_seen % XA_CHECK_SCHED == 0) {
-			xas_pause(&xas);
-			cond_resched_rcu();
-		}
-	}
-
-	return NULL;
-}
-
-/*
- * Make sure that nobody but the page cache has a reference to a page that goes
- * private, as whoever has one could read and write what the guest believes to
- * be its own.  References that go away by themselves are waited for.
- *
- *	CPU0: user fault			CPU1: conversion
- *	lock shared, page is shared
- *	get folio, unlock
- *						lock exclusive
- *						unmap: nothing there yet
- *						one reference too many
- *	map it, the mapping has the reference
- *						unmap again: reference gone
- */
-static int check_folios(struct inode *inode, pgoff_t start, pgoff_t end,
-			bool to_private, pgoff_t *err_index)
-{
-	enum lru_cache_drained drained = LRU_CACHE_NOT_DRAINED;
-	struct folio *folio, *refused = NULL;
-	unsigned long began = 0;
-
-	if (to_private)
-		unmap_users(inode, start, end);
-
-	while ((folio = find_refusal(inode, start, end, to_private))) {
-		unsigned int patience = TRANSIENT_PIN_MSECS;
-
-		*err_index = folio->index;
-
-		if (folio_test_hwpoison(folio))
-			return -EHWPOISON;
-
-		/* Whoever waits for this process to die must not wait for pages. */
-		if (fatal_signal_pending(current))
-			return -EINTR;
-
-		/*
-		 * Pages in front have been seen without a user.  None can come back, as
-		 * faults are locked out; who merely looks into the page cache has a
-		 * reference for a moment, and must not be able to start this over.
-		 */
-		start = folio->index;
-		if (folio != refused) {
-			refused = folio;
-			began = jiffies;
-		}
-
-		/*
-		 * A new page is in a per-CPU LRU batch, which has a reference;
-		 * so is one that a fault in flight has mapped with VM_LOCKED.
-		 */
-		if (folio_test_locked(folio) || folio_mapped(folio)) {
-			patience = FAULT_IN_FLIGHT_MSECS;
-			drained = LRU_CACHE_NOT_DRAINED;
-		} else if (!folio_maybe_dma_pinned(folio)) {
-			patience = TRANSIENT_REF_MSECS;
-			lru_cache_drain_for_folio(folio, 0, &drained);
-			if (!is_held(folio))
-				continue;
-		}
-
-		if (time_after(jiffies, began + msecs_to_jiffies(patience)))
-			return -EAGAIN;
-
-		usleep_range(20, 100);
-		unmap_users(inode, start, start + 1);
-	}
-
-	return 0;
-}
 
 /*
  * A piece of a conversion: pages [start, end) of a file, or gfns that the VM's
@@ -231,205 +52,456 @@ struct part {
 	pgoff_t start;
 	pgoff_t end;
 	pgoff_t shift;
+	/* The first part of its file locks it, for all of them. */
+	bool locks;
 };
 
+/* One call, and what it has met. */
+struct request {
+	struct kvm *kvm;
+	pgoff_t start;
+	pgoff_t end;
+	bool to_private;
+	u64 policy;
+
+	struct part *parts;
+	int nr_parts;
+
+	/* The page that stands in the way, as the request counts it. */
+	pgoff_t err_index;
+	/* With EAGAIN: where that page is; the file has a reference until the wait. */
+	struct inode *held_inode;
+	pgoff_t held_index;
+	/* When waiting ends, 0 before it has begun, and how long a look is apart. */
+	ktime_t deadline;
+	unsigned int pause_usecs;
+};
+
+/* Nothing is mapped that is not in the page cache, and nothing else can be held. */
+static bool gmem_convert_has_folios(struct inode *inode, pgoff_t start, pgoff_t end)
+{
+	return xa_find(&inode->i_mapping->i_pages, &start, end - 1, XA_PRESENT);
+}
+
+/* Take the range away from user space. */
+static void gmem_convert_unmap(struct inode *inode, pgoff_t start, pgoff_t end)
+{
+	unmap_mapping_pages(inode->i_mapping, start, end - start, false);
+
+	/*
+	 * Order clearing PTEs before reading reference counts.  Pairs with the
+	 * atomic increment in GUP-fast, which looks at the PTE again after it.
+	 */
+	smp_mb();
+}
+
 /*
- * Lock every file once: one with several memslots has several parts.  Nobody else
- * holds two of these locks, as slots_lock is held for that and a file belongs to
- * one VM.
+ * Does somebody hold this page, which nobody maps?  Whoever looks into the page
+ * cache has a reference for a few instructions.
  */
-static void lock_parts(struct kvm *kvm, struct part *parts, int nr_parts)
+static bool gmem_convert_is_held(struct folio *folio)
 {
-	struct inode *inode;
 	int i;
 
-	for (i = 0; i < nr_parts; i++) {
-		inode = parts[i].inode;
-		if (!inode)
+	for (i = 0; i < LOOKS; i++) {
+		if (folio_ref_count(folio) <= PAGE_CACHE_REFS)
+			return false;
+		cpu_relax();
+	}
+
+	return true;
+}
+
+/*
+ * Find the first page that refuses the conversion: poisoned, or on the way to
+ * private and held by somebody, who could read and write what the guest believes
+ * to be its own.  Pages that do not change are not asked.
+ */
+static int gmem_convert_check(struct request *rq, struct part *part)
+{
+	struct inode *inode = part->inode;
+	struct kvm_gmem_state *state = kvm_gmem_state(inode);
+	XA_STATE(xas, &inode->i_mapping->i_pages, part->start);
+	unsigned int nr_seen = 0;
+	struct folio *folio;
+
+	/* Holders do not matter to shared. */
+	if (!rq->to_private && !READ_ONCE(state->had_poison))
+		return 0;
+
+	if (!gmem_convert_has_folios(inode, part->start, part->end))
+		return 0;
+
+	if (rq->to_private)
+		gmem_convert_unmap(inode, part->start, part->end);
+
+	guard(rcu)();
+
+	/* Folios stay: they are dirty, and holes take invalidate_lock, which is held. */
+	xas_for_each(&xas, folio, part->end - 1) {
+		bool poisoned;
+
+		if (xas_retry(&xas, folio))
 			continue;
 
-		if (nr_parts == 1) {
-			filemap_invalidate_lock(inode->i_mapping);
-		} else if (!kvm_gmem_state(inode)->is_part) {
-			down_write_nest_lock(&inode->i_mapping->invalidate_lock,
-					     &kvm->slots_lock);
-			kvm_gmem_state(inode)->is_part = true;
+		poisoned = folio_test_hwpoison(folio);
+		if ((poisoned || (rq->to_private && folio_ref_count(folio) > PAGE_CACHE_REFS)) &&
+		    kvm_gmem_state_is_private(state, folio->index) != rq->to_private &&
+		    (poisoned || gmem_convert_is_held(folio))) {
+			rq->err_index = folio->index + part->shift;
+			rq->held_index = folio->index;
+			rq->held_inode = inode;
+			return poisoned ? -EHWPOISON : -EAGAIN;
 		}
+
+		if (++nr_seen % XA_CHECK_SCHED == 0) {
+			if (fatal_signal_pending(current))
+				return -EINTR;
+			xas_pause(&xas);
+			cond_resched_rcu();
+		}
+	}
+
+	return 0;
+}
+
+/* How the page that refused looks now; nothing is locked, so this is a hint. */
+static bool gmem_convert_still_held(struct request *rq, bool *pinned)
+{
+	struct folio *folio;
+	int mapped;
+
+	guard(rcu)();
+
+	folio = xa_load(&rq->held_inode->i_mapping->i_pages, rq->held_index);
+	if (!folio)
+		return false;
+
+	/* Each mapping has a reference. */
+	mapped = folio_mapcount(folio);
+	*pinned = !mapped && folio_maybe_dma_pinned(folio);
+	return folio_ref_count(folio) > PAGE_CACHE_REFS + mapped;
+}
+
+/*
+ * Wait until the page that refused looks free: 0 to try again, -EAGAIN to give up.
+ *
+ * What GUP-fast has is decided.  The page has been unmapped; GUP-fast looks at the
+ * PTE again with interrupts off, so after a grace period whoever had to back out
+ * has done so, and a page that nobody maps and that is still pinned has been since
+ * before.
+ *
+ *	CPU0: GUP-fast				CPU1: conversion
+ *	read the PTE
+ *						unmap
+ *	take a reference
+ *						one reference too many
+ *	read the PTE again, it has changed
+ *						synchronize_rcu_expedited()
+ *	drop the reference
+ *	interrupts on				pinned: no GUP-fast backs out
+ *
+ * Nothing tells other references, which are only a count, from those that pass:
+ * they have until the deadline, which is one for the whole call, or whoever lets go
+ * of one page after the other could stretch it.
+ */
+static int gmem_convert_wait(struct request *rq)
+{
+	bool pinned = false;
+
+	lockdep_assert_not_held(&rq->held_inode->i_mapping->invalidate_lock);
+
+	if (!rq->deadline) {
+		rq->deadline = ktime_add_ns(ktime_get(), WAIT_NSECS);
+		rq->pause_usecs = MIN_PAUSE_USECS;
+	}
+
+	if (gmem_convert_still_held(rq, &pinned) && pinned) {
+		synchronize_rcu_expedited();
+		if (gmem_convert_still_held(rq, &pinned) && pinned)
+			return -EAGAIN;
+	}
+
+	do {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (ktime_after(ktime_get(), rq->deadline))
+			return -EAGAIN;
+
+		usleep_range(rq->pause_usecs, 2 * rq->pause_usecs);
+		rq->pause_usecs = min(2 * rq->pause_usecs, MAX_PAUSE_USECS);
+	} while (gmem_convert_still_held(rq, &pinned));
+
+	return 0;
+}
+
+static void gmem_convert_unlock(struct request *rq, int nr)
+{
+	while (nr--) {
+		if (rq->parts[nr].locks)
+			filemap_invalidate_unlock(rq->parts[nr].inode->i_mapping);
 	}
 }
 
-static void unlock_parts(struct part *parts, int nr_parts)
+/*
+ * Nobody else holds two of these locks, as slots_lock is held for that and a file
+ * belongs to one VM, so their order does not matter.
+ */
+static int gmem_convert_lock(struct request *rq)
 {
-	struct inode *inode;
-	int i;
+	struct rw_semaphore *lock;
+	int i, r;
 
-	for (i = 0; i < nr_parts; i++) {
-		inode = parts[i].inode;
-		if (!inode)
+	for (i = 0; i < rq->nr_parts; i++) {
+		if (!rq->parts[i].locks)
 			continue;
 
-		if (nr_parts == 1) {
-			filemap_invalidate_unlock(inode->i_mapping);
-		} else if (kvm_gmem_state(inode)->is_part) {
-			kvm_gmem_state(inode)->is_part = false;
-			filemap_invalidate_unlock(inode->i_mapping);
+		lock = &rq->parts[i].inode->i_mapping->invalidate_lock;
+		r = rq->nr_parts == 1 ? down_write_killable(lock) :
+		    down_write_killable_nest_lock(lock, &rq->kvm->slots_lock);
+		if (r) {
+			gmem_convert_unlock(rq, i);
+			return r;
 		}
 	}
+
+	return 0;
 }
 
-/* Everything that a part must allocate; on failure it has reserved nothing. */
-static int reserve_part(struct kvm *kvm, struct part *part, bool to_private,
-			u64 policy, pgoff_t *err_index)
+static int gmem_convert_reserve_file(struct request *rq, struct part *part)
 {
-	struct kvm_gmem_bitmap *private;
+	struct kvm_gmem_bitmap *private = &kvm_gmem_state(part->inode)->private;
+	pgoff_t err_index;
 	int r;
 
-	if (!part->inode)
-		return kvm_gmem_reserve_vm_attributes(kvm, part->start, part->end,
-						      to_private, err_index);
-
 	/* Pages that are as requested keep everything, those in front are not visited. */
-	private = &kvm_gmem_state(part->inode)->attributes.private;
-	part->start = kvm_gmem_bitmap_find(private, part->start, part->end, !to_private);
+	part->start = kvm_gmem_bitmap_find(private, part->start, part->end, !rq->to_private);
 	if (part->start == part->end)
 		return 0;
 
-	r = kvm_gmem_bitmap_reserve(private, part->start, part->end, to_private, err_index);
+	r = kvm_gmem_bitmap_reserve(private, part->start, part->end, rq->to_private,
+				    &err_index);
 	if (r)
-		return r;
+		goto out;
 
-	r = kvm_gmem_content_reserve(part->inode, part->start, part->end, to_private,
-				     policy, err_index);
+	r = kvm_gmem_content_reserve(part->inode, part->start, part->end, rq->to_private,
+				     rq->policy, &err_index);
 	if (r)
 		kvm_gmem_bitmap_release(private, part->start, part->end);
-
+out:
+	if (r)
+		rq->err_index = err_index + part->shift;
 	return r;
 }
 
-static void release_part(struct kvm *kvm, struct part *part, bool to_private)
+static void gmem_convert_release_file(struct request *rq, struct part *part)
 {
-	if (!part->inode) {
-		if (to_private)
-			kvm_gmem_release_vm_attributes(kvm, part->start, part->end);
-		return;
-	}
-
 	if (part->start == part->end)
 		return;
 
-	kvm_gmem_content_release(part->inode, part->start, part->end, to_private);
-	kvm_gmem_bitmap_release(&kvm_gmem_state(part->inode)->attributes.private,
-				part->start, part->end);
+	kvm_gmem_content_release(part->inode, part->start, part->end, rq->to_private,
+				 rq->policy);
+	kvm_gmem_bitmap_release(&kvm_gmem_state(part->inode)->private, part->start,
+				part->end);
 }
 
 /*
- * Only mappings of the old kind are zapped.  Where a private page can not be
- * zapped without losing its contents, one that stays private is safe.
+ * Only mappings of the old kind are zapped.  Where a private page cannot be zapped
+ * without losing its contents, one that stays private is safe.
  */
-static void commit_part(struct kvm *kvm, struct part *part, bool to_private, u64 policy)
+static void gmem_convert_commit_file(struct request *rq, struct part *part)
 {
-	u64 attributes = to_private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
+	struct kvm_gmem_state *state = kvm_gmem_state(part->inode);
 	pgoff_t start = part->start, end = part->end;
 	struct inode *inode = part->inode;
 	bool keep;
-
-	if (!inode) {
-		/* Reserved, and not in place: nothing is left that could fail. */
-		WARN_ON_ONCE(kvm_vm_set_mem_attributes(kvm, start, end, attributes));
-		return;
-	}
 
 	if (start == end)
 		return;
 
 	/*
-	 * A fault in flight maps the same page with the same contents, so if a
+	 * A vCPU's fault in flight maps the same page with the same contents, so if a
 	 * mapping has no kind either, there is nothing to retry or to zap.
 	 */
-	keep = policy == KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_PRESERVE &&
-	       kvm_arch_gmem_preserve_keeps_mappings(kvm);
+	keep = rq->policy == KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_PRESERVE &&
+	       kvm_arch_gmem_preserve_keeps_mappings(rq->kvm);
 
 	if (!keep)
-		kvm_gmem_invalidate_start(inode, start, end, to_private ?
+		kvm_gmem_invalidate_start(inode, start, end, rq->to_private ?
 					  KVM_FILTER_SHARED : KVM_FILTER_PRIVATE);
-	kvm_gmem_content_commit(inode, start, end, to_private, policy);
-	kvm_gmem_bitmap_commit(&kvm_gmem_state(inode)->attributes.private, start, end,
-			       to_private);
+	kvm_gmem_content_commit(inode, start, end, rq->to_private, rq->policy);
+	raw_write_seqcount_begin(&state->private_seq);
+	kvm_gmem_bitmap_commit(&state->private, start, end, rq->to_private);
+	WRITE_ONCE(state->last.start, start);
+	WRITE_ONCE(state->last.end, end);
+	WRITE_ONCE(state->last.private, rq->to_private);
+	raw_write_seqcount_end(&state->private_seq);
+	WRITE_ONCE(state->around_skips, 0);
 	if (!keep)
 		kvm_gmem_invalidate_end(inode, start, end);
 }
 
-/*
- * Convert all parts, or nothing.  On failure user mappings may be gone, they
- * fault back in; @err_index is then the lowest page that stands in the way, as
- * the request counts it.
- */
-static int kvm_gmem_convert(struct kvm *kvm, struct part *parts, int nr_parts,
-			    bool to_private, u64 policy, pgoff_t *err_index)
+/* Give back what the VM's own attributes have reserved in the first @nr parts. */
+static void gmem_convert_release_vm(struct request *rq, int nr)
 {
-	int i, reserved, r = 0;
+	while (rq->to_private && nr--) {
+		struct part *part = &rq->parts[nr];
 
-	/*
-	 * Faults on other pages wait for the lock, so take it when most of the range
-	 * is unmapped.  What is mapped again until then goes in check_folios().
-	 */
-	for (i = 0; to_private && i < nr_parts; i++) {
-		if (parts[i].inode && parts[i].end - parts[i].start >= UNMAP_AHEAD_PAGES)
-			unmap_users(parts[i].inode, parts[i].start, parts[i].end);
+		if (!part->inode)
+			kvm_gmem_release_vm_attributes(rq->kvm, part->start, part->end);
 	}
+}
 
-	lock_parts(kvm, parts, nr_parts);
+/* To shared nothing is stored, only taken away. */
+static int gmem_convert_reserve_vm(struct request *rq)
+{
+	gfn_t err_gfn;
+	int i, r;
 
-	for (reserved = 0; reserved < nr_parts; reserved++) {
-		struct part *part = &parts[reserved];
+	for (i = 0; rq->to_private && i < rq->nr_parts; i++) {
+		struct part *part = &rq->parts[i];
 
-		r = reserve_part(kvm, part, to_private, policy, err_index);
-		if (r) {
-			*err_index += part->shift;
-			goto out_release;
-		}
-	}
-
-	for (i = 0; i < nr_parts; i++) {
-		struct part *part = &parts[i];
-
-		if (!part->inode || part->start == part->end)
+		if (part->inode)
 			continue;
 
-		r = check_folios(part->inode, part->start, part->end, to_private, err_index);
+		r = kvm_gmem_reserve_vm_attributes(rq->kvm, part->start, part->end, &err_gfn);
 		if (r) {
-			*err_index += part->shift;
-			goto out_release;
+			rq->err_index = err_gfn;
+			gmem_convert_release_vm(rq, i);
+			return r;
 		}
+	}
+
+	return 0;
+}
+
+static void gmem_convert_commit_vm(struct request *rq)
+{
+	u64 attributes = rq->to_private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
+	int i;
+
+	for (i = 0; i < rq->nr_parts; i++) {
+		struct part *part = &rq->parts[i];
+
+		/* Reserved, and not in place: nothing is left that could fail. */
+		if (!part->inode)
+			WARN_ON_ONCE(kvm_vm_set_mem_attributes(rq->kvm, part->start, part->end,
+							       attributes, true));
+	}
+}
+
+/*
+ * Faults on other pages wait for the lock, so take it when most of the range is
+ * unmapped.  What is mapped again until then goes in gmem_convert_check().
+ */
+static void gmem_convert_unmap_ahead(struct request *rq)
+{
+	int i;
+
+	for (i = 0; rq->to_private && !rq->deadline && i < rq->nr_parts; i++) {
+		struct inode *inode = rq->parts[i].inode;
+		pgoff_t start = rq->parts[i].start, end = rq->parts[i].end;
+
+		if (!inode || end - start < UNMAP_AHEAD_PAGES)
+			continue;
+
+		start = kvm_gmem_bitmap_find(&kvm_gmem_state(inode)->private, start, end, false);
+		if (start < end && gmem_convert_has_folios(inode, start, end))
+			gmem_convert_unmap(inode, start, end);
+	}
+}
+
+/*
+ * Convert all parts, or nothing.  On failure user mappings may be gone, they
+ * fault back in, and err_index is the lowest page that stands in the way.  -EAGAIN
+ * leaves a reference to the file for gmem_convert_wait().
+ */
+static int gmem_convert_try(struct request *rq)
+{
+	int i, reserved = 0, r;
+
+	r = gmem_convert_reserve_vm(rq);
+	if (r)
+		return r;
+
+	gmem_convert_unmap_ahead(rq);
+
+	r = gmem_convert_lock(rq);
+	if (r)
+		goto out_release_vm;
+
+	for (; reserved < rq->nr_parts; reserved++) {
+		if (rq->parts[reserved].inode)
+			r = gmem_convert_reserve_file(rq, &rq->parts[reserved]);
+		if (r)
+			goto out_release;
+	}
+
+	for (i = 0; i < rq->nr_parts; i++) {
+		struct part *part = &rq->parts[i];
+
+		if (part->inode && part->start < part->end)
+			r = gmem_convert_check(rq, part);
+		if (r)
+			goto out_release;
 	}
 
 	/*
 	 * The point of no return: from here on nothing fails, and the guest may
 	 * act on the new state as soon as it is stored.
 	 */
-	for (i = 0; i < nr_parts; i++)
-		commit_part(kvm, &parts[i], to_private, policy);
-	goto out_unlock;
+	for (i = 0; i < rq->nr_parts; i++) {
+		if (rq->parts[i].inode)
+			gmem_convert_commit_file(rq, &rq->parts[i]);
+	}
+	gmem_convert_unlock(rq, rq->nr_parts);
+	gmem_convert_commit_vm(rq);
+	return 0;
 
 out_release:
-	while (reserved--)
-		release_part(kvm, &parts[reserved], to_private);
-out_unlock:
-	unlock_parts(parts, nr_parts);
+	if (r == -EAGAIN)
+		ihold(rq->held_inode);
+	while (reserved--) {
+		if (rq->parts[reserved].inode)
+			gmem_convert_release_file(rq, &rq->parts[reserved]);
+	}
+	gmem_convert_unlock(rq, rq->nr_parts);
+out_release_vm:
+	gmem_convert_release_vm(rq, rq->nr_parts);
 	return r;
 }
 
-static int check_request(const struct kvm_memory_attributes2 *attrs, u64 limit)
+/* Try, and wait without a lock for whoever stands in the way, until it is decided. */
+static int gmem_convert(struct request *rq, int (*try)(struct request *rq))
+{
+	int r;
+
+	do {
+		r = try(rq);
+		if (r != -EAGAIN)
+			break;
+
+		r = gmem_convert_wait(rq);
+		iput(rq->held_inode);
+	} while (!r);
+
+	return r;
+}
+
+static int gmem_convert_check_fields(const struct kvm_memory_attributes2 *attrs, u64 limit)
 {
 	u64 policy = attrs->flags & KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_MASK;
+	int i;
 
 	if (attrs->flags != policy ||
 	    policy > KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE)
 		return -EINVAL;
 	if (attrs->attributes & ~KVM_MEMORY_ATTRIBUTE_PRIVATE)
 		return -EINVAL;
-	if (memchr_inv(attrs->reserved, 0, sizeof(attrs->reserved)))
-		return -EINVAL;
+	for (i = 0; i < ARRAY_SIZE(attrs->reserved); i++) {
+		if (attrs->reserved[i])
+			return -EINVAL;
+	}
 	if (!PAGE_ALIGNED(attrs->offset) || !PAGE_ALIGNED(attrs->size))
 		return -EINVAL;
 	if (!attrs->size || attrs->offset >= limit ||
@@ -439,22 +511,80 @@ static int check_request(const struct kvm_memory_attributes2 *attrs, u64 limit)
 	return 0;
 }
 
-static bool policy_is_supported(struct kvm *kvm, bool to_private, u64 policy)
+static void gmem_convert_init(struct request *rq, struct kvm *kvm,
+			      const struct kvm_memory_attributes2 *attrs)
 {
-	u32 bit = to_private ? KVM_MEMORY_ATTRIBUTES2_TO_PRIVATE(policy) :
-			       KVM_MEMORY_ATTRIBUTES2_TO_SHARED(policy);
+	*rq = (struct request){
+		.kvm = kvm,
+		.start = attrs->offset >> PAGE_SHIFT,
+		.end = (attrs->offset + attrs->size) >> PAGE_SHIFT,
+		.to_private = attrs->attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE,
+		.policy = attrs->flags,
+		.err_index = attrs->offset >> PAGE_SHIFT,
+	};
+}
 
-	return kvm_gmem_content_policies(kvm) & bit;
+static bool gmem_convert_policy_is_supported(struct request *rq)
+{
+	u32 bit = rq->to_private ? KVM_MEMORY_ATTRIBUTES2_TO_PRIVATE(rq->policy) :
+				   KVM_MEMORY_ATTRIBUTES2_TO_SHARED(rq->policy);
+
+	return kvm_gmem_content_policies(rq->kvm) & bit;
 }
 
 /*
  * Report where a conversion failed.  Nothing is written after success: one that
  * happened is reported whatever the struct can take.
  */
-static long report(int r, pgoff_t err_index, struct kvm_memory_attributes2 __user *uattrs)
+static long gmem_convert_report(struct request *rq, int r,
+				struct kvm_memory_attributes2 __user *uattrs)
 {
-	if (r && put_user((u64)err_index << PAGE_SHIFT, &uattrs->error_offset))
-		return -EFAULT;
+	switch (r) {
+	case -EAGAIN:
+	case -EHWPOISON:
+	case -ENOMEM:
+	case -EOPNOTSUPP:
+		if (put_user((u64)rq->err_index << PAGE_SHIFT, &uattrs->error_offset))
+			return -EFAULT;
+	}
+
+	return r;
+}
+
+/* Is the range part of what was converted last, and in this direction? */
+static bool gmem_convert_was_last(struct request *rq, struct kvm_gmem_state *state)
+{
+	return rq->start >= READ_ONCE(state->last.start) &&
+	       rq->end <= READ_ONCE(state->last.end) &&
+	       rq->to_private == READ_ONCE(state->last.private);
+}
+
+/*
+ * Has the whole range been as requested at one instant?  Then there is nothing to
+ * do, and nobody has to wait for it.
+ */
+static bool gmem_convert_is_done(struct request *rq, struct inode *inode)
+{
+	struct kvm_gmem_state *state = kvm_gmem_state(inode);
+	unsigned int seq;
+
+	return raw_seqcount_try_begin(&state->private_seq, seq) &&
+	       (gmem_convert_was_last(rq, state) ||
+		kvm_gmem_bitmap_find(&state->private, rq->start, rq->end,
+				     !rq->to_private) == rq->end) &&
+	       !read_seqcount_retry(&state->private_seq, seq);
+}
+
+static int gmem_convert_try_file(struct request *rq)
+{
+	struct part part = *rq->parts;
+	struct part *parts = rq->parts;
+	int r;
+
+	/* A try narrows its part to what is to change. */
+	rq->parts = &part;
+	r = gmem_convert_try(rq);
+	rq->parts = parts;
 
 	return r;
 }
@@ -463,13 +593,12 @@ static long report(int r, pgoff_t err_index, struct kvm_memory_attributes2 __use
  * KVM_SET_MEMORY_ATTRIBUTES2 on a guest_memfd.  Only for the process that owns
  * the VM: others are given the file so that they can map shared memory.
  */
-static long file_set_attributes(struct kvm *kvm, struct inode *inode,
-				struct kvm_memory_attributes2 __user *uattrs)
+static long gmem_convert_file_ioctl(struct kvm *kvm, struct inode *inode,
+				    struct kvm_memory_attributes2 __user *uattrs)
 {
 	struct kvm_memory_attributes2 attrs;
-	struct part part = { .inode = inode };
-	pgoff_t err_index;
-	bool to_private;
+	struct request rq;
+	struct part part;
 	int r;
 
 	if (kvm->mm != current->mm || READ_ONCE(kvm->vm_dead))
@@ -478,21 +607,23 @@ static long file_set_attributes(struct kvm *kvm, struct inode *inode,
 	if (copy_from_user(&attrs, uattrs, sizeof(attrs)))
 		return -EFAULT;
 
-	r = check_request(&attrs, i_size_read(inode));
+	r = gmem_convert_check_fields(&attrs, i_size_read(inode));
 	if (r)
 		return r;
 
-	to_private = attrs.attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE;
-	part.start = attrs.offset >> PAGE_SHIFT;
-	part.end = (attrs.offset + attrs.size) >> PAGE_SHIFT;
-	err_index = part.start;
+	gmem_convert_init(&rq, kvm, &attrs);
+	if (!gmem_convert_policy_is_supported(&rq))
+		return gmem_convert_report(&rq, -EOPNOTSUPP, uattrs);
 
-	if (policy_is_supported(kvm, to_private, attrs.flags))
-		r = kvm_gmem_convert(kvm, &part, 1, to_private, attrs.flags, &err_index);
-	else
-		r = -EOPNOTSUPP;
+	if (gmem_convert_is_done(&rq, inode))
+		return 0;
 
-	return report(r, err_index, uattrs);
+	part = (struct part){ .inode = inode, .start = rq.start, .end = rq.end, .locks = true };
+	rq.parts = &part;
+	rq.nr_parts = 1;
+	r = gmem_convert(&rq, gmem_convert_try_file);
+
+	return gmem_convert_report(&rq, r, uattrs);
 }
 
 /* The ioctls of a guest_memfd. */
@@ -504,21 +635,24 @@ long kvm_gmem_convert_ioctl(struct kvm *kvm, struct inode *inode,
 
 	switch (ioctl) {
 	case KVM_SET_MEMORY_ATTRIBUTES2:
-		return file_set_attributes(kvm, inode, (void __user *)arg);
+		return gmem_convert_file_ioctl(kvm, inode, (void __user *)arg);
 	default:
 		return -ENOTTY;
 	}
 }
 
 /* Add gfns [start, end) to the parts, in the file of @slot if it decides on them. */
-static int add_part(struct kvm *kvm, struct part *part, struct kvm_memory_slot *slot,
-		    gfn_t start, gfn_t end, bool to_private, u64 policy)
+static int gmem_convert_add_part(struct request *rq, struct kvm_memory_slot *slot,
+				 gfn_t start, gfn_t end)
 {
+	struct part *part = &rq->parts[rq->nr_parts++];
+
 	*part = (struct part){ .start = start, .end = end };
+	rq->err_index = start;
 
 	if (!slot) {
 		/* What is not in place promises nothing about contents. */
-		return policy == KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE ?
+		return rq->policy == KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE ?
 		       0 : -EOPNOTSUPP;
 	}
 
@@ -532,48 +666,107 @@ static int add_part(struct kvm *kvm, struct part *part, struct kvm_memory_slot *
 	part->start -= part->shift;
 	part->end -= part->shift;
 
-	return policy_is_supported(kvm, to_private, policy) ? 0 : -EOPNOTSUPP;
+	return gmem_convert_policy_is_supported(rq) ? 0 : -EOPNOTSUPP;
 }
 
 /*
- * Cut [start, end) into parts, in the order of gfns.  @parts has room for two
- * for each memslot that the range touches, and one.
+ * Cut the request into parts, in the order of gfns.  There is room for two for each
+ * memslot that the range touches, and one.
  */
-static int make_parts(struct kvm *kvm, struct part *parts, int *nr_parts, gfn_t start,
-		      gfn_t end, bool to_private, u64 policy, pgoff_t *err_index)
+static int gmem_convert_make_parts(struct request *rq)
 {
-	struct kvm_memslots *slots = __kvm_memslots(kvm, 0);
+	struct kvm_memslots *slots = __kvm_memslots(rq->kvm, 0);
 	struct kvm_memslot_iter iter;
-	gfn_t next = start;
+	gfn_t next = rq->start;
 	int r;
 
-	*nr_parts = 0;
-	kvm_for_each_memslot_in_gfn_range(&iter, slots, start, end) {
+	kvm_for_each_memslot_in_gfn_range(&iter, slots, rq->start, rq->end) {
 		struct kvm_memory_slot *slot = iter.slot;
-		gfn_t first = max(start, slot->base_gfn);
-		gfn_t last = min(end, slot->base_gfn + slot->npages);
+		gfn_t first = max(rq->start, slot->base_gfn);
+		gfn_t last = min(rq->end, slot->base_gfn + slot->npages);
 
-		if (first >= last || !kvm_gmem_slot_is_in_place(kvm, slot))
+		if (first >= last || !kvm_gmem_slot_is_in_place(rq->kvm, slot))
 			continue;
 
 		if (next < first) {
-			*err_index = next;
-			r = add_part(kvm, &parts[(*nr_parts)++], NULL, next, first,
-				     to_private, policy);
+			r = gmem_convert_add_part(rq, NULL, next, first);
 			if (r)
 				return r;
 		}
 
-		*err_index = first;
-		r = add_part(kvm, &parts[(*nr_parts)++], slot, first, last, to_private, policy);
+		r = gmem_convert_add_part(rq, slot, first, last);
 		if (r)
 			return r;
 		next = last;
 	}
 
-	*err_index = next;
-	return next < end ? add_part(kvm, &parts[(*nr_parts)++], NULL, next, end,
-				     to_private, policy) : 0;
+	return next < rq->end ? gmem_convert_add_part(rq, NULL, next, rq->end) : 0;
+}
+
+static int gmem_convert_compare_files(const void *_a, const void *_b)
+{
+	const struct part *a = *(const struct part **)_a, *b = *(const struct part **)_b;
+
+	if (a->inode != b->inode)
+		return a->inode < b->inode ? -1 : 1;
+
+	return a < b ? -1 : a > b;
+}
+
+/* A file with several memslots has several parts, of which the first locks it. */
+static int gmem_convert_choose_locks(struct request *rq)
+{
+	struct part **sorted;
+	int i;
+
+	if (rq->nr_parts == 1) {
+		rq->parts->locks = rq->parts->inode;
+		return 0;
+	}
+
+	sorted = kvmalloc_objs(*sorted, rq->nr_parts, GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL);
+	if (!sorted)
+		return -ENOMEM;
+
+	for (i = 0; i < rq->nr_parts; i++)
+		sorted[i] = &rq->parts[i];
+	sort(sorted, rq->nr_parts, sizeof(*sorted), gmem_convert_compare_files, NULL);
+	for (i = 0; i < rq->nr_parts; i++)
+		sorted[i]->locks = sorted[i]->inode &&
+				   (!i || sorted[i]->inode != sorted[i - 1]->inode);
+
+	kvfree(sorted);
+	return 0;
+}
+
+/* Memslots and their bindings stay as they are for a try, and not while it waits. */
+static int gmem_convert_try_vm(struct request *rq)
+{
+	struct kvm_memslot_iter iter;
+	int room = 1, r;
+
+	r = mutex_lock_killable(&rq->kvm->slots_lock);
+	if (r)
+		return r;
+
+	kvm_for_each_memslot_in_gfn_range(&iter, __kvm_memslots(rq->kvm, 0), rq->start, rq->end)
+		room += 2;
+
+	rq->nr_parts = 0;
+	rq->parts = kvmalloc_objs(*rq->parts, room, GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL);
+	rq->err_index = rq->start;
+	r = rq->parts ? gmem_convert_make_parts(rq) : -ENOMEM;
+	if (!r) {
+		rq->err_index = rq->start;
+		r = gmem_convert_choose_locks(rq);
+	}
+	if (!r)
+		r = gmem_convert_try(rq);
+
+	kvfree(rq->parts);
+	mutex_unlock(&rq->kvm->slots_lock);
+
+	return r;
 }
 
 /*
@@ -584,12 +777,8 @@ long kvm_gmem_convert_vm_ioctl(struct kvm *kvm, void __user *argp)
 {
 	struct kvm_memory_attributes2 __user *uattrs = argp;
 	struct kvm_memory_attributes2 attrs;
-	struct kvm_memslot_iter iter;
-	int nr_parts = 1, r;
-	struct part *parts;
-	pgoff_t err_index;
-	bool to_private;
-	gfn_t start, end;
+	struct request rq;
+	int r;
 
 	if (!kvm_gmem_supported_attributes(kvm))
 		return -ENOTTY;
@@ -597,33 +786,12 @@ long kvm_gmem_convert_vm_ioctl(struct kvm *kvm, void __user *argp)
 	if (copy_from_user(&attrs, uattrs, sizeof(attrs)))
 		return -EFAULT;
 
-	r = check_request(&attrs, U64_MAX);
+	r = gmem_convert_check_fields(&attrs, U64_MAX);
 	if (r)
 		return r;
 
-	to_private = attrs.attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE;
-	start = attrs.address >> PAGE_SHIFT;
-	end = (attrs.address + attrs.size) >> PAGE_SHIFT;
-	err_index = start;
+	gmem_convert_init(&rq, kvm, &attrs);
+	r = gmem_convert(&rq, gmem_convert_try_vm);
 
-	/* Memslots and their bindings stay as they are until all is done. */
-	mutex_lock(&kvm->slots_lock);
-
-	kvm_for_each_memslot_in_gfn_range(&iter, __kvm_memslots(kvm, 0), start, end)
-		nr_parts += 2;
-
-	parts = kvmalloc_objs(*parts, nr_parts, GFP_KERNEL_ACCOUNT);
-	if (parts)
-		r = make_parts(kvm, parts, &nr_parts, start, end, to_private,
-			       attrs.flags, &err_index);
-	else
-		r = -ENOMEM;
-
-	if (!r)
-		r = kvm_gmem_convert(kvm, parts, nr_parts, to_private, attrs.flags, &err_index);
-
-	kvfree(parts);
-	mutex_unlock(&kvm->slots_lock);
-
-	return r == -EINVAL ? r : report(r, err_index, uattrs);
+	return gmem_convert_report(&rq, r, uattrs);
 }

@@ -14,21 +14,17 @@
 
 /*
  * Software protection is a testing vehicle: it supports everything, and makes
- * visible that NONE promises nothing.  Its SPTEs are the same for private and
- * shared: one that maps the page goes on being right while the contents stay.
- * With hardware, memory changes its key: no
+ * visible that NONE promises nothing.  With hardware, memory changes its key: no
  * contents survive, and a guest does not trust zeros that the host provides.
  */
-static const struct {
+static const struct gmem_vm_type {
 	u32 policies;
 	u8 none_byte;
-	bool preserve_keeps_mappings;
 } vm_types[] = {
 	[KVM_X86_SW_PROTECTED_VM] = {
 		.policies = TO_SHARED(ZERO) | TO_SHARED(PRESERVE) | TO_SHARED(NONE) |
 			    TO_PRIVATE(ZERO) | TO_PRIVATE(PRESERVE) | TO_PRIVATE(NONE),
 		.none_byte = 0xab,
-		.preserve_keeps_mappings = true,
 	},
 	[KVM_X86_SNP_VM] = {
 		.policies = TO_SHARED(ZERO) | TO_SHARED(NONE) | TO_PRIVATE(NONE),
@@ -38,14 +34,21 @@ static const struct {
 	},
 };
 
+static const struct gmem_vm_type *gmem_policies_vm_type(struct kvm *kvm)
+{
+	static const struct gmem_vm_type other;
+
+	return kvm->arch.vm_type < ARRAY_SIZE(vm_types) ?
+	       &vm_types[kvm->arch.vm_type] : &other;
+}
+
 u32 kvm_arch_gmem_content_policies(struct kvm *kvm)
 {
 	u32 policies = 0;
 	int i;
 
 	if (kvm)
-		return kvm->arch.vm_type < ARRAY_SIZE(vm_types) ?
-		       vm_types[kvm->arch.vm_type].policies : 0;
+		return gmem_policies_vm_type(kvm)->policies;
 
 	for (i = 0; i < ARRAY_SIZE(vm_types); i++) {
 		if (kvm_caps.supported_vm_types & BIT(i))
@@ -57,12 +60,5 @@ u32 kvm_arch_gmem_content_policies(struct kvm *kvm)
 
 u8 kvm_arch_gmem_none_byte(struct kvm *kvm)
 {
-	return kvm->arch.vm_type < ARRAY_SIZE(vm_types) ?
-	       vm_types[kvm->arch.vm_type].none_byte : 0;
-}
-
-bool kvm_arch_gmem_preserve_keeps_mappings(struct kvm *kvm)
-{
-	return kvm->arch.vm_type < ARRAY_SIZE(vm_types) &&
-	       vm_types[kvm->arch.vm_type].preserve_keeps_mappings;
+	return gmem_policies_vm_type(kvm)->none_byte;
 }

@@ -3,7 +3,7 @@
  * In-place conversion of guest_memfd memory between private and shared.
  *
  * This header and <linux/kvm.h> are all that user space needs.  What each
- * field and errno means is in Documentation/virt/kvm/guest_memfd_conversion.rst.
+ * field and errno means is in Documentation/virt/kvm/api.rst.
  */
 #ifndef __LINUX_KVM_GMEM_H
 #define __LINUX_KVM_GMEM_H

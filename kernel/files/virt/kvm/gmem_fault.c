@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Faults of user space on a file that is in place.  The page is mapped while
+ * invalidate_lock is held, so a conversion that has the lock finds no fault that
+ * was answered and is yet to be mapped.
+ */
+#include <linux/bitops.h>
+#include <linux/pagemap.h>
+#include <linux/pgtable.h>
+#include <linux/sizes.h>
+#include <linux/userfaultfd_k.h>
+
+#include "gmem_content.h"
+#include "gmem_fault.h"
+#include "gmem_state.h"
+
+/* As many neighbours as the kernel maps with a page of any other file. */
+#define AROUND_PAGES	(SZ_64K / PAGE_SIZE)
+
+/* How many faults do without a look at their neighbours after one that had none. */
+#define AROUND_SKIPS	7
+
+/* Of @pages, bit 0 is page @first, those that are there, up to date and healthy. */
+static unsigned long gmem_fault_ready(struct address_space *mapping, pgoff_t first,
+				      unsigned long pages)
+{
+	XA_STATE(xas, &mapping->i_pages, first + __ffs(pages));
+	unsigned long ready = 0;
+	struct folio *folio;
+
+	guard(rcu)();
+
+	/* Those that are found are looked at again with a reference. */
+	xas_for_each(&xas, folio, first + __fls(pages)) {
+		if (!xas_retry(&xas, folio) && folio_test_uptodate(folio) &&
+		    !folio_test_hwpoison(folio))
+			ready |= BIT(xas.xa_index - first);
+	}
+
+	return ready & pages;
+}
+
+/*
+ * Of @pages, those that are not mapped here.  Page tables are not freed: the fault
+ * holds the VMA.
+ */
+static unsigned long gmem_fault_unmapped(struct vm_fault *vmf, pgoff_t first,
+					 unsigned long pages)
+{
+	unsigned long address = vmf->address - ((vmf->pgoff - first) << PAGE_SHIFT);
+	pmd_t pmd = pmdp_get_lockless(vmf->pmd);
+	unsigned int i;
+	pte_t *pte;
+
+	if (!pmd_present(pmd) || pmd_leaf(pmd))
+		return pages;
+
+	pte = pte_offset_kernel(&pmd, address);
+	for_each_set_bit(i, &pages, BITS_PER_LONG) {
+		if (!pte_none(ptep_get(pte + i)))
+			__clear_bit(i, &pages);
+	}
+
+	return pages;
+}
+
+/*
+ * Map what is there, up to date, healthy and shared of [first, last], at most a
+ * word of pages, which is in the VMA and below one page table.
+ */
+static vm_fault_t gmem_fault_map(struct vm_fault *vmf, pgoff_t first, pgoff_t last)
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	struct kvm_gmem_state *state = kvm_gmem_state(inode);
+	unsigned int nr = last - first + 1, from, to;
+	unsigned long pages;
+	vm_fault_t ret = 0;
+
+	/* A hint: in memory that is touched for the first time there is nothing. */
+	if (READ_ONCE(state->around_skips)) {
+		WRITE_ONCE(state->around_skips, READ_ONCE(state->around_skips) - 1);
+		return 0;
+	}
+
+	pages = ~kvm_gmem_bitmap_read(&state->private, first, nr) & GENMASK(nr - 1, 0);
+	if (pages)
+		pages = gmem_fault_ready(inode->i_mapping, first, pages);
+	if (!(pages & ~BIT(vmf->pgoff - first)))
+		WRITE_ONCE(state->around_skips, AROUND_SKIPS);
+	if (pages)
+		pages = gmem_fault_unmapped(vmf, first, pages);
+
+	for_each_set_bitrange(from, to, &pages, nr)
+		ret |= filemap_map_pages(vmf, first + from, first + to - 1);
+
+	return ret;
+}
+
+/* A read that need not sleep.  A page that is not ready is for the fault itself. */
+vm_fault_t kvm_gmem_map_pages(struct vm_fault *vmf, pgoff_t first, pgoff_t last)
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	vm_fault_t ret;
+
+	/* fault_around_bytes may have been made larger than a word of pages. */
+	if (!kvm_gmem_is_in_place(inode) || last - first >= BITS_PER_LONG ||
+	    !filemap_invalidate_trylock_shared(inode->i_mapping))
+		return 0;
+
+	ret = gmem_fault_map(vmf, first, last);
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+
+	return ret;
+}
+
+/*
+ * A write comes with no call of kvm_gmem_map_pages().  Its neighbours are mapped
+ * as a read would, so that they do not look written.
+ */
+static void gmem_fault_map_around(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	pgoff_t vma_first = vma->vm_pgoff, vma_last = vma_first + vma_pages(vma) - 1;
+	pgoff_t first, last, before = pte_index(vmf->address) % AROUND_PAGES;
+
+	if (!(vmf->flags & FAULT_FLAG_WRITE) || uffd_disable_fault_around(vma))
+		return;
+
+	first = vmf->pgoff - min(before, vmf->pgoff - vma_first);
+	last = min(vmf->pgoff - before + AROUND_PAGES - 1, vma_last);
+
+	vmf->flags &= ~FAULT_FLAG_WRITE;
+	gmem_fault_map(vmf, first, last);
+	vmf->flags |= FAULT_FLAG_WRITE;
+}
+
+vm_fault_t kvm_gmem_fault_in_place(struct vm_fault *vmf)
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+	struct folio *folio;
+
+	/* Whoever is killed does not get to see the SIGBUS. */
+	if (IS_ERR(kvm_gmem_fault_start(inode)))
+		return VM_FAULT_SIGBUS;
+
+	if (kvm_gmem_state_is_private(kvm_gmem_state(inode), vmf->pgoff))
+		goto out_unlock;
+
+	folio = kvm_gmem_get_folio(inode, vmf->pgoff);
+	if (IS_ERR(folio)) {
+		ret = vmf_error(PTR_ERR(folio));
+		goto out_unlock;
+	}
+
+	if (folio_test_hwpoison(folio) || kvm_gmem_content_fill(folio)) {
+		ret = VM_FAULT_HWPOISON;
+	} else {
+		/* Knows PTE markers too.  On success the mapping has the reference. */
+		vmf->page = folio_page(folio, 0);
+		ret = finish_fault(vmf);
+		vmf->page = NULL;
+	}
+
+	folio_unlock(folio);
+	if (ret)
+		folio_put(folio);
+	else
+		gmem_fault_map_around(vmf);
+
+	ret = ret ?: VM_FAULT_NOPAGE;
+out_unlock:
+	kvm_gmem_fault_end(inode);
+	return ret;
+}
