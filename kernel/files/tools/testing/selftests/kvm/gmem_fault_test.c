@@ -13,8 +13,8 @@
 #include <linux/falloc.h>
 #include <linux/sizes.h>
 
+#include "gmem_harness.h"
 #include "gmem_util.h"
-#include "kvm_test_harness.h"
 
 /*
  * Pages from GMEM_GPA: [0, 16) a small file, [16, 64) nothing, from 64 on a large

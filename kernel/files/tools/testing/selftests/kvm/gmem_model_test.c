@@ -17,8 +17,8 @@
 
 #include <linux/falloc.h>
 
+#include "gmem_harness.h"
 #include "gmem_util.h"
-#include "kvm_test_harness.h"
 
 /*
  * Guest pages from GMEM_GPA: [0, 16) file 0, [16, 20) nothing, [20, 36) the second
@@ -290,7 +290,7 @@ static void apply(struct world *w, const struct op *op)
 		.size = PAGE_SIZE,
 	};
 
-	/* Only conversions are also tried behind the end. */
+	/* Only conversions are also tried beyond the end. */
 	if (op->kind != VM_CONVERT && op->kind != FILE_CONVERT &&
 	    op->first >= file_pages[op->file])
 		return;
@@ -439,6 +439,7 @@ static u64 shorten(struct op *ops, u64 nr, bool is_wrong)
 		for (first = 0; first + size <= nr && tries; ) {
 			u64 rest = nr - first - size;
 
+			show_progress("calls are left", nr, 0);
 			memcpy(fewer, ops, first * sizeof(*ops));
 			memcpy(fewer + first, ops + first + size, rest * sizeof(*ops));
 			tries--;
@@ -497,17 +498,19 @@ FIXTURE_TEARDOWN(model)
 {
 }
 
-TEST_F_TIMEOUT(model, random_calls_do_as_the_model_does, 3000)
+TEST_F(model, random_calls_do_as_the_model_does)
 {
 	u64 seed = env_number("SEED", time(NULL)), nr = env_number("OPS", 10000), done;
 
 	printf("# measured: %lu calls, replay with SEED=%lu\n", nr, seed);
-	for (done = 0; done < nr; done += SEQUENCE, seed++)
+	for (done = 0; done < nr; done += SEQUENCE, seed++) {
+		show_progress("calls", done, nr);
 		TEST_ASSERT(!compare(seed, min_t(u64, SEQUENCE, nr - done), false),
 			    "Differs from the model: replay with SEED=%lu OPS=%d", seed, SEQUENCE);
+	}
 }
 
-TEST_F_TIMEOUT(model, wrong_model_is_found_and_made_short, 300)
+TEST_F(model, wrong_model_is_found_and_made_short)
 {
 	u64 nr = compare(1, SEQUENCE, true);
 

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "gmem_harness.h"
 #include "gmem_util.h"
-#include "kvm_test_harness.h"
 #include "svm_util.h"
 #include "vmx.h"
 

@@ -4,8 +4,8 @@
  * four ways.  What is promised under all this: nothing but a pin makes a conversion
  * fail for long, and when the process is gone nothing is left of it.
  *
- * SECONDS= says for how long, SEED= where the dice begin, VCPUS= how many the guest
- * has at most.
+ * SECONDS= says for how long, without it the number of rounds is fixed.  SEED= is where
+ * the dice begin, VCPUS= how many the guest has at most.
  */
 #include <errno.h>
 #include <dirent.h>
@@ -28,13 +28,19 @@
 #define __DECLARE_FLEX_ARRAY(type, name) type(name)[0]
 #include <linux/io_uring.h>
 
+#include "gmem_harness.h"
 #include "gmem_util.h"
-#include "kvm_test_harness.h"
 
 #define PAGES		64
 #define SIZE		(PAGES * PAGE_SIZE)
-#define JOIN_SECONDS	20
 #define MAX_VCPUS	4
+
+/* Rounds, and how many conversions a round has at most. */
+#define ROUNDS		32
+#define ROUND_WORK	2000
+
+/* How long a guest makes no access, or a count does not change, before it is a fault. */
+#define STUCK_SECONDS	60
 
 enum ending {
 	ORDERLY,
@@ -49,6 +55,9 @@ static struct kvm_vcpu *vcpus[MAX_VCPUS];
 static u64 nr_vcpus;
 static unsigned int vcpu_seed;
 static bool stop;
+
+/* Counted by the guest, in its own memory. */
+static u64 nr_accesses[MAX_VCPUS];
 
 /* Pins begun and not ended, and how often one began or ended, for each page. */
 static int nr_pins[PAGES];
@@ -330,7 +339,7 @@ static void *disturb(void *data)
 	return NULL;
 }
 
-static void guest_access(u64 state)
+static void guest_access(u64 state, u64 id)
 {
 	for (;;) {
 		u64 page, i;
@@ -342,6 +351,7 @@ static void guest_access(u64 state)
 				WRITE_ONCE(*(u8 *)(GMEM_GPA + page * PAGE_SIZE), state >> 40);
 			else
 				READ_ONCE(*(u8 *)(GMEM_GPA + page * PAGE_SIZE));
+			WRITE_ONCE(nr_accesses[id], nr_accesses[id] + 1);
 		}
 		GUEST_SYNC(0);
 	}
@@ -380,21 +390,49 @@ static void ignore(int sig)
 /* A guest that does not come to its next exit is KVM's fault; @vcpu says where it is. */
 static void join_vcpu(pthread_t thread, struct kvm_vcpu *vcpu)
 {
-	struct timespec deadline = { .tv_sec = time(NULL) + JOIN_SECONDS };
+	u64 *accesses = addr_gva2hva(g.vm, (u64)&nr_accesses[vcpu->id]), before = *accesses;
 	struct kvm_sync_regs *at = &vcpu->run->s.regs;
+	struct timespec deadline;
+	int stuck;
 
-	if (!pthread_timedjoin_np(thread, NULL, &deadline))
-		return;
+	for (stuck = 0; stuck < STUCK_SECONDS; stuck++) {
+		/* time() is coarser than what the deadline is compared with. */
+		clock_gettime(CLOCK_REALTIME, &deadline);
+		deadline.tv_sec++;
+		if (!pthread_timedjoin_np(thread, NULL, &deadline))
+			return;
+		if (READ_ONCE(*accesses) != before)
+			stuck = 0;
+		before = READ_ONCE(*accesses);
+	}
 
 	WRITE_ONCE(vcpu->run->immediate_exit, 1);
 	pthread_kill(thread, SIGUSR1);
 	kvm_pthread_join(thread, NULL);
-	REQUIRE(false, "the guest did not exit in %d s: rip %#llx rsp %#llx rax %#llx cr2 %#llx",
-		JOIN_SECONDS, at->regs.rip, at->regs.rsp, at->regs.rax, at->sregs.cr2);
+	REQUIRE(false, "the guest is stuck for %d s: rip %#llx rsp %#llx rax %#llx cr2 %#llx",
+		STUCK_SECONDS, at->regs.rip, at->regs.rsp, at->regs.rax, at->sregs.cr2);
 }
 
-/* The process: until @usecs are over, then the end that is asked for. */
-static void run_process(enum ending ending, unsigned int seed, u64 usecs)
+/*
+ * Until there have been so many conversions, and the guest has run as well, or the
+ * child, if this is not itself, has ended before.
+ */
+static void wait_for_work(u64 conversions, u64 guest_runs, pid_t child)
+{
+	siginfo_t info = {};
+
+	while (READ_ONCE(counts->conversions) < conversions ||
+	       READ_ONCE(counts->guest_runs) < guest_runs) {
+		if (child)
+			waitid(P_PID, child, &info, WEXITED | WNOHANG | WNOWAIT);
+		if (info.si_pid)
+			return;
+		usleep(1000);
+	}
+}
+
+/* The process: until the work is done, then the end that is asked for. */
+static void run_process(enum ending ending, unsigned int seed, u64 conversions, u64 guest_runs)
 {
 	static void *(*const workers[])(void *) = {
 		convert_the_file, convert_by_gpa, access_from_the_host,
@@ -417,14 +455,14 @@ static void run_process(enum ending ending, unsigned int seed, u64 usecs)
 		vcpus[i] = vm_vcpu_add(g.vm, i, guest_access);
 	for (i = 0; i < nr_vcpus; i++) {
 		vcpu_arch_set_entry_point(vcpus[i], guest_access);
-		vcpu_args_set(vcpus[i], 1, seed + i);
+		vcpu_args_set(vcpus[i], 2, seed + i, i);
 		vcpus[i]->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
 		kvm_pthread_create(&runners[i], NULL, run_vcpu, vcpus[i]);
 	}
 	for (i = 0; i < ARRAY_SIZE(workers); i++)
 		kvm_pthread_create(&threads[i], NULL, workers[i],
 				   (void *)(uintptr_t)(seed + i * 7919));
-	usleep(usecs);
+	wait_for_work(conversions, guest_runs, 0);
 
 	switch (ending) {
 	case KILLED:
@@ -519,11 +557,14 @@ static long free_kib(void)
 /* What is freed after a grace period, or counted per CPU, shows with some delay. */
 static void expect_usage(struct usage before, long slack, enum ending ending)
 {
-	struct usage now;
+	struct usage last = {}, now;
 	int tries;
 
-	for (tries = 0; tries < 100; tries++) {
+	for (tries = 0; tries < 10 * STUCK_SECONDS; tries++) {
 		now = usage();
+		if (memcmp(&now, &last, sizeof(now)))
+			tries = 0;
+		last = now;
 		if (labs(now.file_pages - before.file_pages) <= slack &&
 		    labs(now.unevictable - before.unevictable) <= 8 &&
 		    now.locked <= before.locked && now.pins == before.pins &&
@@ -554,10 +595,9 @@ FIXTURE_TEARDOWN(stress)
 {
 }
 
-/* How long it may take is for SECONDS, and for whoever runs it, to say. */
-TEST_F_TIMEOUT(stress, everything_against_everything, 1000000)
+TEST_F(stress, everything_against_everything)
 {
-	u64 seconds = env_number("SECONDS", 20), seed = env_number("SEED", time(NULL)), round;
+	u64 seconds = env_number("SECONDS", 0), seed = env_number("SEED", time(NULL)), round;
 	u64 max_vcpus = env_number("VCPUS", 2);
 	time_t end = time(NULL) + seconds;
 	struct usage before = usage();
@@ -566,18 +606,21 @@ TEST_F_TIMEOUT(stress, everything_against_everything, 1000000)
 	pid_t pid;
 
 	TEST_ASSERT(max_vcpus && max_vcpus <= MAX_VCPUS, "VCPUS= is 1 to %d", MAX_VCPUS);
-	for (round = 0; time(NULL) < end; round++) {
+	for (round = 0; seconds ? time(NULL) < end : round < ROUNDS; round++) {
+		u64 conversions = counts->conversions, guest_runs = counts->guest_runs + 1;
 		unsigned int state = seed + round;
 		enum ending ending = round % NR_ENDINGS;
-		u64 usecs = 200000 + dice(&state, 800000);
 
+		show_progress("rounds", round, seconds ? 0 : ROUNDS);
+		conversions += ROUND_WORK / 5 + dice(&state, ROUND_WORK * 4 / 5);
 		nr_vcpus = 1 + dice(&state, max_vcpus);
 
 		pid = fork();
 		if (!pid)
-			run_process(ending, state, usecs);
+			run_process(ending, state, conversions, guest_runs);
 		if (ending == KILLED) {
-			usleep(usecs + dice(&state, 200000));
+			wait_for_work(conversions, guest_runs, pid);
+			usleep(dice(&state, 200000));
 			kill(pid, SIGKILL);
 		}
 		TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);

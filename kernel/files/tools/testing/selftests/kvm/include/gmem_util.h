@@ -67,6 +67,9 @@ void guest_start_read(struct gmem_vm *g, u64 page);
 bool is_mappable(struct gmem_vm *g, u64 page);
 void expect_state(struct gmem_vm *g, u64 page, u64 nr, u64 attributes);
 
+/* The host frame that a page of the mapping is in, as root reads it from /proc. */
+u64 pfn_of(struct gmem_vm *g, u64 page);
+
 /* Hold a page of the host's mapping, as a pipe does and as a device would. */
 int pin_in_pipe(void *hva, int pipefd[2]);
 void unpin_pipe(int pipefd[2]);
@@ -77,6 +80,13 @@ int write_file(const char *path, const char *text);
 
 /* The number in a file of "name number" lines, which must be there. */
 long read_number(const char *path, const char *name);
+
+/*
+ * Says how far a long case is, at most once a second; @total may be 0.  Whoever runs the
+ * case ends it when it has been silent for long, so each loop that can take long calls
+ * this.
+ */
+void show_progress(const char *what, u64 done, u64 total);
 
 /* A variable of the environment, or @otherwise. */
 u64 env_number(const char *name, u64 otherwise);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/falloc.h>
@@ -201,6 +202,20 @@ void expect_state(struct gmem_vm *g, u64 page, u64 nr, u64 attributes)
 			    attributes & PRIVATE ? "private" : "shared");
 }
 
+u64 pfn_of(struct gmem_vm *g, u64 page)
+{
+	u64 entry, hva = (u64)(g->mem + page * PAGE_SIZE);
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+
+	TEST_ASSERT(fd >= 0, "open(/proc/self/pagemap) failed");
+	READ_ONCE(*(u8 *)hva);
+	TEST_ASSERT_EQ(pread(fd, &entry, sizeof(entry), hva / PAGE_SIZE * 8), 8);
+	close(fd);
+	TEST_ASSERT(entry & BIT(63), "Page %lu is not mapped", page);
+
+	return entry & GENMASK(54, 0);
+}
+
 int pin_in_pipe(void *hva, int pipefd[2])
 {
 	struct iovec iov = { .iov_base = hva, .iov_len = PAGE_SIZE };
@@ -260,6 +275,23 @@ long read_number(const char *path, const char *name)
 	TEST_ASSERT(value >= 0, "%s has no %s", path, name);
 
 	return value;
+}
+
+void show_progress(const char *what, u64 done, u64 total)
+{
+	static time_t last;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec == last)
+		return;
+
+	last = now.tv_sec;
+	if (total)
+		printf("# progress: %lu of %lu %s\n", done, total, what);
+	else
+		printf("# progress: %lu %s\n", done, what);
+	fflush(stdout);
 }
 
 u64 env_number(const char *name, u64 otherwise)
