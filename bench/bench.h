@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include "kvm_abi.h"
 
 #define KIB		(1ull << 10)
@@ -23,12 +24,15 @@ struct bench {
 	void (*run)(void);
 	/* Means something on one CPU whose clock counts instructions. */
 	bool countable;
+	/* Means nothing by the clock. */
+	bool only_counted;
 	/* Records nothing, so not a part of all. */
 	bool on_request;
 };
 
 extern const struct bench bench_floors, bench_conversion, bench_round_trip,
-	bench_pattern, bench_tracking, bench_peak, bench_scaling, bench_profile;
+	bench_cells, bench_mixed, bench_pattern, bench_tracking, bench_peak, bench_scaling,
+	bench_beside, bench_profile;
 
 int cmd_bench(int argc, char **argv);
 
@@ -70,8 +74,10 @@ size_t record_nr(const struct key *key);
 /* Quantile @q of 0 to 1, NAN without samples. */
 double record_quantile(const struct key *key, double q);
 #define record_median(key) record_quantile(key, 0.5)
-void record_write_csv(const char *path);
-void record_write_json(const char *path);
+/* Before anything is measured: a path that cannot be written is no surprise then. */
+FILE *record_open(const char *path);
+void record_write_csv(FILE *to, const char *path);
+void record_write_json(FILE *to, const char *path);
 void record_print(void);
 
 /* Seconds that a series of samples may take; and how many there are at least. */
@@ -94,11 +100,15 @@ struct guest {
 	int fd;
 	int vcpus[GUEST_VCPUS];
 	unsigned int nr_vcpus;
+	uint8_t *code;
 };
 
 void guest_create(struct guest *guest, unsigned int nr_vcpus);
 void guest_destroy(struct guest *guest);
 void guest_touch(struct guest *guest, unsigned int vcpu, uint64_t gpa, uint64_t size);
+/* Aim vCPU 0: each guest_run() touches these pages, and is KVM_RUN and nothing else. */
+void guest_aim(struct guest *guest, uint64_t gpa, uint64_t size);
+void guest_run(struct guest *guest);
 
 /*
  * Memory of a guest, in place or in two halves.  In halves the guest_memfd is as

@@ -6,6 +6,7 @@
  * is standard output.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +19,9 @@
 #define EXIT_NOT_OFFERED 4
 
 static const struct bench *const benches[] = {
-	&bench_floors, &bench_conversion, &bench_round_trip, &bench_pattern,
-	&bench_tracking, &bench_peak, &bench_scaling, &bench_profile,
+	&bench_floors, &bench_conversion, &bench_round_trip, &bench_cells, &bench_mixed,
+	&bench_pattern, &bench_tracking, &bench_peak, &bench_scaling, &bench_beside,
+	&bench_profile,
 };
 
 #define NR_BENCHES (sizeof(benches) / sizeof(benches[0]))
@@ -89,6 +91,7 @@ int cmd_bench(int argc, char **argv)
 {
 	const char *csv = NULL, *json = NULL;
 	const struct bench *chosen[NR_BENCHES];
+	FILE *csv_file = NULL, *json_file = NULL;
 	bool instructions = false;
 	size_t i, nr_chosen = 0;
 	int arg;
@@ -118,18 +121,25 @@ int cmd_bench(int argc, char **argv)
 		}
 	}
 
+	if (csv)
+		csv_file = record_open(csv);
+	if (json)
+		json_file = record_open(json);
+	/* Samples on the heap: one more mapping makes every fault of this process dearer. */
+	mallopt(M_MMAP_THRESHOLD, 32 * MIB);
 	clock_init(instructions);
 	for (i = 0; i < NR_BENCHES && !nr_chosen; i++) {
-		if (!benches[i]->on_request && (!instructions || benches[i]->countable))
+		if (!benches[i]->on_request &&
+		    (instructions ? benches[i]->countable : !benches[i]->only_counted))
 			run(benches[i]);
 	}
 	for (i = 0; i < nr_chosen; i++)
 		run(chosen[i]);
 
 	if (csv)
-		record_write_csv(csv);
+		record_write_csv(csv_file, csv);
 	if (json)
-		record_write_json(json);
+		record_write_json(json_file, json);
 	record_print();
 	targets_print();
 

@@ -22,6 +22,21 @@ static const uint8_t code[] = {
 	0xf4,					/* hlt */
 };
 
+/* The same, for the range at PARAMETERS, again at each KVM_RUN. */
+static const uint8_t code_again[] = {
+	0x8b, 0x3d, 0x00, 0x18, 0x00, 0x00,	/* 1: movl PARAMETERS, %edi */
+	0x8b, 0x0d, 0x04, 0x18, 0x00, 0x00,	/* movl PARAMETERS + 4, %ecx */
+	0xff, 0x07,				/* 2: incl (%edi) */
+	0x81, 0xc7, 0x00, 0x10, 0x00, 0x00,	/* addl $4096, %edi */
+	0x49,					/* decl %ecx */
+	0x75, 0xf5,				/* jnz 2b */
+	0xf4,					/* hlt */
+	0xeb, 0xe6,				/* jmp 1b */
+};
+
+#define AGAIN_AT	0x400
+#define PARAMETERS_AT	0x800
+
 static void flat(struct kvm_segment *segment, uint8_t type)
 {
 	*segment = (struct kvm_segment){
@@ -79,6 +94,8 @@ void guest_create(struct guest *guest, unsigned int nr_vcpus)
 	if (page == MAP_FAILED)
 		bench_die("mmap of the guest's code");
 	memcpy(page, code, sizeof(code));
+	memcpy(page + AGAIN_AT, code_again, sizeof(code_again));
+	guest->code = page;
 	region.userspace_addr = (uintptr_t)page;
 	if (ioctl(guest->fd, KVM_SET_USER_MEMORY_REGION2, &region))
 		bench_die("KVM_SET_USER_MEMORY_REGION2 of the code");
@@ -98,23 +115,43 @@ void guest_destroy(struct guest *guest)
 	close(guest->kvm);
 }
 
+void guest_aim(struct guest *guest, uint64_t gpa, uint64_t size)
+{
+	struct kvm_regs regs = { .rip = CODE_GPA + AGAIN_AT, .rflags = 2 };
+	uint32_t parameters[] = { gpa, size / BENCH_PAGE };
+
+	memcpy(guest->code + PARAMETERS_AT, parameters, sizeof(parameters));
+	if (ioctl(guest->vcpus[0], KVM_SET_REGS, &regs))
+		bench_die("KVM_SET_REGS");
+}
+
+static void run(int vcpu)
+{
+	int r;
+
+	/* A fault that raced with a conversion leaves to user space: run again. */
+	do {
+		r = ioctl(vcpu, KVM_RUN, 0);
+	} while (r && (errno == EINTR || errno == EFAULT));
+	if (r)
+		bench_die("KVM_RUN");
+}
+
+void guest_run(struct guest *guest)
+{
+	run(guest->vcpus[0]);
+}
+
 void guest_touch(struct guest *guest, unsigned int vcpu, uint64_t gpa, uint64_t size)
 {
 	struct kvm_regs regs = {
 		.rip = CODE_GPA, .rdi = gpa, .rcx = size / BENCH_PAGE, .rflags = 2,
 	};
-	int fd = guest->vcpus[vcpu], r;
+	int fd = guest->vcpus[vcpu];
 
 	if (ioctl(fd, KVM_SET_REGS, &regs))
 		bench_die("KVM_SET_REGS");
-
-	/* A fault that raced with a conversion leaves to user space: run again. */
-	do {
-		r = ioctl(fd, KVM_RUN, 0);
-	} while (r && (errno == EINTR || errno == EFAULT));
-	if (r)
-		bench_die("KVM_RUN");
-
+	run(fd);
 	if (ioctl(fd, KVM_GET_REGS, &regs))
 		bench_die("KVM_GET_REGS");
 	if (regs.rcx || regs.rdi != gpa + size) {

@@ -80,7 +80,7 @@ double record_quantile(const struct key *key, double q)
 	return result;
 }
 
-static FILE *open_output(const char *path)
+FILE *record_open(const char *path)
 {
 	FILE *to = strcmp(path, "-") ? fopen(path, "w") : stdout;
 
@@ -95,9 +95,8 @@ static void close_output(FILE *to, const char *path)
 		bench_die("cannot write %s", path);
 }
 
-void record_write_csv(const char *path)
+void record_write_csv(FILE *to, const char *path)
 {
-	FILE *to = open_output(path);
 	size_t i;
 
 	fputs("measure,way,direction,policy,touched,bytes,count,accel,unit,round,value\n", to);
@@ -112,10 +111,9 @@ void record_write_csv(const char *path)
 	close_output(to, path);
 }
 
-void record_write_json(const char *path)
+void record_write_json(FILE *to, const char *path)
 {
 	const char *separator = "";
-	FILE *to = open_output(path);
 	size_t i;
 
 	fprintf(to, "{\"accel\": \"%s\", \"results\": [", clock_accel());

@@ -54,6 +54,25 @@ static void one_trip(struct memory *memory, uint64_t bytes, const struct policie
 	record(&key, cost);
 }
 
+/* What of a round trip is the host's: it touches all after the conversion. */
+static void one_touch(struct memory *memory, uint64_t bytes)
+{
+	struct key key = {
+		.measure = "touch_shared", .way = way_names[memory->way], .direction = "-",
+		.policy = "preserve", .touched = "-", .unit = clock_unit(), .bytes = bytes,
+		.count = 1,
+	};
+	uint64_t began;
+	double cost;
+
+	memory_convert(memory, 0, bytes, false, PRESERVE);
+	began = clock_now();
+	memory_host_touch(memory, 0, bytes);
+	cost = clock_since(began);
+	record(&key, cost);
+	memory_convert(memory, 0, bytes, true, PRESERVE);
+}
+
 static void one_size(uint64_t bytes)
 {
 	struct memory memories[3];
@@ -76,6 +95,7 @@ static void one_size(uint64_t bytes)
 			one_trip(&memories[OLD], bytes, &policies[0]);
 		}
 		one_trip(&memories[OLD_KEEP], bytes, &policies[0]);
+		one_touch(&memories[NEW], bytes);
 	}
 	for (way = NEW; way <= OLD_KEEP; way++) {
 		memory_destroy(&memories[way]);
