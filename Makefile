@@ -61,6 +61,13 @@ test-debug: ## the suite on kernels that look for mistakes: KASAN, lockdep, leak
 	@vm/build kcsan
 	@tests/debug
 
+.PHONY: test-starved
+test-starved: ## the suite in the machine, with 10 busy loops beside it
+	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
+	@vm/build release
+	@vm/selftests
+	@tests/starved
+
 .PHONY: bench
 bench: ## measure conversions against the old way, about 12 minutes; results in bench/results
 	@vm/packages $(PACKAGES) $(BENCH_PACKAGES)
