@@ -57,22 +57,26 @@ static pgoff_t near_boundary(pgoff_t nr_pages)
 	return (at + rand() % 3 - 1) % nr_pages;
 }
 
-static void random_ranges_match_a_plain_array(void **state)
+static void seed_random(void)
 {
 	const char *seed = getenv("SEED");
 	unsigned int s = seed ? strtoul(seed, NULL, 0) : (unsigned long)time(NULL);
+
+	print_message("# SEED=%u\n", s);
+	srand(s);
+}
+
+static void random_ranges(pgoff_t nr_pages, int rounds)
+{
 	struct kvm_gmem_bitmap bitmap;
 	pgoff_t a, b;
 	int i;
 
-	(void)state;
-	print_message("# SEED=%u\n", s);
-	srand(s);
-	kvm_gmem_bitmap_init(&bitmap, MODEL_PAGES, false);
+	kvm_gmem_bitmap_init(&bitmap, nr_pages, false);
 	memset(model, 0, sizeof(model));
-	for (i = 0; i < 3000; i++) {
-		a = near_boundary(MODEL_PAGES);
-		b = near_boundary(MODEL_PAGES);
+	for (i = 0; i < rounds; i++) {
+		a = near_boundary(nr_pages);
+		b = near_boundary(nr_pages);
 		if (rand() % 4 == 0)
 			b = a;
 		store_both(&bitmap, min(a, b), max(a, b) + 1, rand() % 2);
@@ -80,9 +84,43 @@ static void random_ranges_match_a_plain_array(void **state)
 			expect_model(&bitmap);
 	}
 	expect_model(&bitmap);
-	store_both(&bitmap, 0, MODEL_PAGES, true);
+	store_both(&bitmap, 0, nr_pages, true);
 	expect_model(&bitmap);
 	assert_int_equal(shim_allocated, 0);
+	kvm_gmem_bitmap_destroy(&bitmap);
+}
+
+static void random_ranges_match_a_plain_array(void **state)
+{
+	(void)state;
+	seed_random();
+	random_ranges(MODEL_PAGES, 3000);
+}
+
+/* Few leaves, so that the one that stays is often one that is needed next. */
+static void random_ranges_over_few_leaves_match_a_plain_array(void **state)
+{
+	pgoff_t leaves;
+
+	(void)state;
+	seed_random();
+	for (leaves = 1; leaves <= 5; leaves++)
+		random_ranges(leaves * LEAF_PAGES, 5000);
+}
+
+/* The leaf that stays is reserved, and another takes its place within the store. */
+static void what_is_reserved_stays_until_it_is_committed(void **state)
+{
+	struct kvm_gmem_bitmap bitmap;
+
+	(void)state;
+	kvm_gmem_bitmap_init(&bitmap, 4 * LEAF_PAGES, false);
+	memset(model, 0, sizeof(model));
+	store_both(&bitmap, 1024, 1034, true);
+	store_both(&bitmap, 1024, 1034, false);
+	store_both(&bitmap, 0, 512, true);
+	store_both(&bitmap, 512, 1034, true);
+	expect_model(&bitmap);
 	kvm_gmem_bitmap_destroy(&bitmap);
 }
 
@@ -141,28 +179,24 @@ static void one_state_costs_nothing_at_any_size(void **state)
 }
 
 /* Each page of [start, end) that has @wanted in @mask gets @value; by hand. */
-static void masked_stores_match_a_plain_array(void **state)
+static void masked_stores(pgoff_t nr_pages, int rounds)
 {
 	static bool mask_model[MODEL_PAGES];
 	struct kvm_gmem_bitmap bitmap, mask;
-	const char *seed = getenv("SEED");
-	unsigned int s = seed ? strtoul(seed, NULL, 0) : (unsigned long)time(NULL);
 	pgoff_t a, b, start, end, err_index, i;
 	int round, j, r;
 
-	(void)state;
-	print_message("# SEED=%u\n", s);
-	srand(s);
-	kvm_gmem_bitmap_init(&bitmap, MODEL_PAGES, false);
-	kvm_gmem_bitmap_init(&mask, MODEL_PAGES, false);
+	kvm_gmem_bitmap_init(&bitmap, nr_pages, false);
+	kvm_gmem_bitmap_init(&mask, nr_pages, false);
 	memset(model, 0, sizeof(model));
-	for (round = 0; round < 300; round++) {
+	memset(mask_model, 0, sizeof(mask_model));
+	for (round = 0; round < rounds; round++) {
 		bool wanted = rand() % 2, value = rand() % 2;
 		long before;
 
 		for (j = 0; j < 5; j++) {
-			a = near_boundary(MODEL_PAGES);
-			b = rand() % 2 ? a : near_boundary(MODEL_PAGES);
+			a = near_boundary(nr_pages);
+			b = rand() % 2 ? a : near_boundary(nr_pages);
 			start = min(a, b);
 			end = max(a, b) + 1;
 			r = kvm_gmem_bitmap_reserve(&mask, start, end, j % 2, &err_index);
@@ -170,8 +204,8 @@ static void masked_stores_match_a_plain_array(void **state)
 			kvm_gmem_bitmap_commit(&mask, start, end, j % 2);
 			memset(mask_model + start, j % 2, end - start);
 		}
-		a = near_boundary(MODEL_PAGES);
-		b = near_boundary(MODEL_PAGES);
+		a = near_boundary(nr_pages);
+		b = near_boundary(nr_pages);
 		start = min(a, b);
 		end = max(a, b) + 1;
 
@@ -203,6 +237,17 @@ static void masked_stores_match_a_plain_array(void **state)
 	kvm_gmem_bitmap_destroy(&bitmap);
 	kvm_gmem_bitmap_destroy(&mask);
 	assert_int_equal(shim_allocated, 0);
+}
+
+static void masked_stores_match_a_plain_array(void **state)
+{
+	pgoff_t leaves;
+
+	(void)state;
+	seed_random();
+	masked_stores(MODEL_PAGES, 300);
+	for (leaves = 1; leaves <= 5; leaves++)
+		masked_stores(leaves * LEAF_PAGES, 1000);
 }
 
 static void words_match_a_plain_array(void **state)
@@ -288,6 +333,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_ranges_match_a_plain_array),
+		cmocka_unit_test(random_ranges_over_few_leaves_match_a_plain_array),
+		cmocka_unit_test(what_is_reserved_stays_until_it_is_committed),
 		cmocka_unit_test(one_state_costs_nothing_at_any_size),
 		cmocka_unit_test(masked_stores_match_a_plain_array),
 		cmocka_unit_test(words_match_a_plain_array),

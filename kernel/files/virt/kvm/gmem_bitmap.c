@@ -219,8 +219,12 @@ static int gmem_bitmap_refine(struct kvm_gmem_bitmap *bitmap, pgoff_t index,
 			old = new;
 		}
 
-		if (!level)
+		if (!level) {
+			/* What is reserved is to stay until it is committed. */
+			if (ALIGN_DOWN(index, LEAF_PAGES) == bitmap->spare)
+				bitmap->spare = NO_SPARE;
 			return 0;
+		}
 
 		node = old;
 		entry = &node->entries[entry_of(index, level)];

@@ -20,6 +20,7 @@
 #include "gmem_attributes.h"
 #include "gmem_content.h"
 #include "gmem_convert.h"
+#include "gmem_fault.h"
 #include "gmem_state.h"
 
 /* The page cache holds one reference to each page; no other is owed to anyone. */
@@ -38,9 +39,6 @@
 
 /* How often a page is looked at again before its reference is one to wait for. */
 #define LOOKS			50
-
-/* From how many pages on it takes less to unmap twice than to hold the lock. */
-#define UNMAP_AHEAD_PAGES	16
 
 /*
  * A piece of a conversion: pages [start, end) of a file, or gfns that the VM's
@@ -77,24 +75,6 @@ struct request {
 	unsigned int pause_usecs;
 };
 
-/* Nothing is mapped that is not in the page cache, and nothing else can be held. */
-static bool gmem_convert_has_folios(struct inode *inode, pgoff_t start, pgoff_t end)
-{
-	return xa_find(&inode->i_mapping->i_pages, &start, end - 1, XA_PRESENT);
-}
-
-/* Take the range away from user space. */
-static void gmem_convert_unmap(struct inode *inode, pgoff_t start, pgoff_t end)
-{
-	unmap_mapping_pages(inode->i_mapping, start, end - start, false);
-
-	/*
-	 * Order clearing PTEs before reading reference counts.  Pairs with the
-	 * atomic increment in GUP-fast, which looks at the PTE again after it.
-	 */
-	smp_mb();
-}
-
 /*
  * Does somebody hold this page, which nobody maps?  Whoever looks into the page
  * cache has a reference for a few instructions.
@@ -112,6 +92,37 @@ static bool gmem_convert_is_held(struct folio *folio)
 	return true;
 }
 
+/* The first folio from @start on that is to change and may refuse to. */
+static struct folio *gmem_convert_find(struct request *rq, struct part *part, pgoff_t start)
+{
+	struct kvm_gmem_state *state = kvm_gmem_state(part->inode);
+	XA_STATE(xas, &part->inode->i_mapping->i_pages, start);
+	unsigned int nr_seen = 0;
+	struct folio *folio;
+
+	guard(rcu)();
+
+	/* Folios stay: they are dirty, and holes take invalidate_lock, which is held. */
+	xas_for_each(&xas, folio, part->end - 1) {
+		if (xas_retry(&xas, folio))
+			continue;
+
+		if ((folio_test_hwpoison(folio) ||
+		     (rq->to_private && folio_ref_count(folio) > PAGE_CACHE_REFS)) &&
+		    kvm_gmem_state_is_private(state, folio->index) != rq->to_private)
+			return folio;
+
+		if (++nr_seen % XA_CHECK_SCHED == 0) {
+			if (fatal_signal_pending(current))
+				return ERR_PTR(-EINTR);
+			xas_pause(&xas);
+			cond_resched_rcu();
+		}
+	}
+
+	return NULL;
+}
+
 /*
  * Find the first page that refuses the conversion: poisoned, or on the way to
  * private and held by somebody, who could read and write what the guest believes
@@ -119,46 +130,33 @@ static bool gmem_convert_is_held(struct folio *folio)
  */
 static int gmem_convert_check(struct request *rq, struct part *part)
 {
-	struct inode *inode = part->inode;
-	struct kvm_gmem_state *state = kvm_gmem_state(inode);
-	XA_STATE(xas, &inode->i_mapping->i_pages, part->start);
-	unsigned int nr_seen = 0;
+	pgoff_t start = part->start;
+	bool unmapped = false;
 	struct folio *folio;
 
 	/* Holders do not matter to shared. */
-	if (!rq->to_private && !READ_ONCE(state->had_poison))
+	if (!rq->to_private && !READ_ONCE(kvm_gmem_state(part->inode)->had_poison))
 		return 0;
 
-	if (!gmem_convert_has_folios(inode, part->start, part->end))
-		return 0;
+	while ((folio = gmem_convert_find(rq, part, start))) {
+		if (IS_ERR(folio))
+			return PTR_ERR(folio);
 
-	if (rq->to_private)
-		gmem_convert_unmap(inode, part->start, part->end);
+		rq->err_index = folio->index + part->shift;
+		if (folio_test_hwpoison(folio))
+			return -EHWPOISON;
 
-	guard(rcu)();
-
-	/* Folios stay: they are dirty, and holes take invalidate_lock, which is held. */
-	xas_for_each(&xas, folio, part->end - 1) {
-		bool poisoned;
-
-		if (xas_retry(&xas, folio))
-			continue;
-
-		poisoned = folio_test_hwpoison(folio);
-		if ((poisoned || (rq->to_private && folio_ref_count(folio) > PAGE_CACHE_REFS)) &&
-		    kvm_gmem_state_is_private(state, folio->index) != rq->to_private &&
-		    (poisoned || gmem_convert_is_held(folio))) {
-			rq->err_index = folio->index + part->shift;
+		/* Mapped since gmem_convert_unmap_ahead(); no fault can do so now. */
+		start = folio->index;
+		if (!unmapped && folio_mapped(folio)) {
+			kvm_gmem_unmap(part->inode, start, part->end);
+			unmapped = true;
+		} else if (gmem_convert_is_held(folio)) {
 			rq->held_index = folio->index;
-			rq->held_inode = inode;
-			return poisoned ? -EHWPOISON : -EAGAIN;
-		}
-
-		if (++nr_seen % XA_CHECK_SCHED == 0) {
-			if (fatal_signal_pending(current))
-				return -EINTR;
-			xas_pause(&xas);
-			cond_resched_rcu();
+			rq->held_inode = part->inode;
+			return -EAGAIN;
+		} else {
+			start++;
 		}
 	}
 
@@ -174,12 +172,15 @@ static bool gmem_convert_still_held(struct request *rq, bool *pinned)
 	guard(rcu)();
 
 	folio = xa_load(&rq->held_inode->i_mapping->i_pages, rq->held_index);
-	if (!folio)
+	if (!folio || xa_is_value(folio))
 		return false;
 
-	/* Each mapping has a reference. */
-	mapped = folio_mapcount(folio);
-	*pinned = !mapped && folio_maybe_dma_pinned(folio);
+	/*
+	 * Each mapping has a reference, and each pin many.  A folio has one page, and
+	 * one that is being freed is asked nothing that it need not have an answer to.
+	 */
+	mapped = atomic_read(&folio->_mapcount) + 1;
+	*pinned = !mapped && folio_ref_count(folio) >= GUP_PIN_COUNTING_BIAS;
 	return folio_ref_count(folio) > PAGE_CACHE_REFS + mapped;
 }
 
@@ -391,23 +392,23 @@ static void gmem_convert_commit_vm(struct request *rq)
 }
 
 /*
- * Faults on other pages wait for the lock, so take it when most of the range is
- * unmapped.  What is mapped again until then goes in gmem_convert_check().
+ * Faults on other pages wait for the lock, so take it when the range is unmapped.
+ * What is mapped again until then goes in gmem_convert_check().
  */
 static void gmem_convert_unmap_ahead(struct request *rq)
 {
 	int i;
 
-	for (i = 0; rq->to_private && !rq->deadline && i < rq->nr_parts; i++) {
+	for (i = 0; rq->to_private && i < rq->nr_parts; i++) {
 		struct inode *inode = rq->parts[i].inode;
 		pgoff_t start = rq->parts[i].start, end = rq->parts[i].end;
 
-		if (!inode || end - start < UNMAP_AHEAD_PAGES)
+		if (!inode)
 			continue;
 
 		start = kvm_gmem_bitmap_find(&kvm_gmem_state(inode)->private, start, end, false);
-		if (start < end && gmem_convert_has_folios(inode, start, end))
-			gmem_convert_unmap(inode, start, end);
+		if (start < end)
+			kvm_gmem_unmap(inode, start, end);
 	}
 }
 

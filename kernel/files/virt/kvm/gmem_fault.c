@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Faults of user space on a file that is in place.  The page is mapped while
- * invalidate_lock is held, so a conversion that has the lock finds no fault that
- * was answered and is yet to be mapped.
+ * How pages of a file that is in place come into user space, and how they go.  A
+ * fault maps the page while invalidate_lock is held, so a conversion that has the
+ * lock finds no fault that was answered and is yet to be mapped.
  */
 #include <linux/bitops.h>
 #include <linux/pagemap.h>
@@ -19,6 +19,9 @@
 
 /* How many faults do without a look at their neighbours after one that had none. */
 #define AROUND_SKIPS	7
+
+/* How many pages tell whether a range is mapped. */
+#define LOOKED_AT	32
 
 /* Of @pages, bit 0 is page @first, those that are there, up to date and healthy. */
 static unsigned long gmem_fault_ready(struct address_space *mapping, pgoff_t first,
@@ -41,17 +44,20 @@ static unsigned long gmem_fault_ready(struct address_space *mapping, pgoff_t fir
 }
 
 /*
- * Of @pages, those that are not mapped here.  Page tables are not freed: the fault
- * holds the VMA.
+ * Of @pages, those that are not mapped here.  Another thread may take the page table
+ * away meanwhile, which is freed by RCU; the answer is looked at again under its lock.
  */
 static unsigned long gmem_fault_unmapped(struct vm_fault *vmf, pgoff_t first,
 					 unsigned long pages)
 {
 	unsigned long address = vmf->address - ((vmf->pgoff - first) << PAGE_SHIFT);
-	pmd_t pmd = pmdp_get_lockless(vmf->pmd);
 	unsigned int i;
 	pte_t *pte;
+	pmd_t pmd;
 
+	guard(rcu)();
+
+	pmd = pmdp_get_lockless(vmf->pmd);
 	if (!pmd_present(pmd) || pmd_leaf(pmd))
 		return pages;
 
@@ -73,12 +79,13 @@ static vm_fault_t gmem_fault_map(struct vm_fault *vmf, pgoff_t first, pgoff_t la
 	struct inode *inode = file_inode(vmf->vma->vm_file);
 	struct kvm_gmem_state *state = kvm_gmem_state(inode);
 	unsigned int nr = last - first + 1, from, to;
+	u8 skips = READ_ONCE(state->around_skips);
 	unsigned long pages;
 	vm_fault_t ret = 0;
 
 	/* A hint: in memory that is touched for the first time there is nothing. */
-	if (READ_ONCE(state->around_skips)) {
-		WRITE_ONCE(state->around_skips, READ_ONCE(state->around_skips) - 1);
+	if (skips) {
+		WRITE_ONCE(state->around_skips, skips - 1);
 		return 0;
 	}
 
@@ -154,6 +161,7 @@ vm_fault_t kvm_gmem_fault_in_place(struct vm_fault *vmf)
 	}
 
 	if (folio_test_hwpoison(folio) || kvm_gmem_content_fill(folio)) {
+		kvm_gmem_note_poison(inode);
 		ret = VM_FAULT_HWPOISON;
 	} else {
 		/* Knows PTE markers too.  On success the mapping has the reference. */
@@ -172,4 +180,40 @@ vm_fault_t kvm_gmem_fault_in_place(struct vm_fault *vmf)
 out_unlock:
 	kvm_gmem_fault_end(inode);
 	return ret;
+}
+
+/* Is any of the first pages of the range mapped?  Few are asked, as a hint is enough. */
+static bool gmem_fault_has_mapped(struct inode *inode, pgoff_t start, pgoff_t end)
+{
+	XA_STATE(xas, &inode->i_mapping->i_pages, start);
+	struct folio *folio;
+
+	guard(rcu)();
+
+	/* A folio has one page; nothing is known of one that is being freed. */
+	xas_for_each(&xas, folio, min(end - 1, start + LOOKED_AT - 1)) {
+		if (!xas_retry(&xas, folio) && atomic_read(&folio->_mapcount) >= 0)
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * Take the range away from user space, if it seems to be mapped.  How long that takes
+ * is up to how many mappings others have made, so rather without invalidate_lock.  If
+ * @start is mapped, it is not afterwards.
+ */
+void kvm_gmem_unmap(struct inode *inode, pgoff_t start, pgoff_t end)
+{
+	if (!gmem_fault_has_mapped(inode, start, end))
+		return;
+
+	unmap_mapping_pages(inode->i_mapping, start, end - start, false);
+
+	/*
+	 * Order clearing PTEs before reading reference counts.  Pairs with the
+	 * atomic increment in GUP-fast, which looks at the PTE again after it.
+	 */
+	smp_mb();
 }

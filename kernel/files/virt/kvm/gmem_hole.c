@@ -9,6 +9,7 @@
 #include <linux/sched.h>
 
 #include "gmem_content.h"
+#include "gmem_fault.h"
 #include "gmem_hole.h"
 #include "gmem_state.h"
 
@@ -95,6 +96,7 @@ long kvm_gmem_punch_holes(struct inode *inode, loff_t offset, loff_t len)
 
 	for (; start < end && !r; start = next) {
 		next = gmem_hole_piece(inode, start, end);
+		kvm_gmem_unmap(inode, start, next);
 		r = kvm_gmem_punch_hole(inode, (loff_t)start << PAGE_SHIFT,
 					(loff_t)(next - start) << PAGE_SHIFT);
 		gmem_hole_let_others_run(&inode->i_mapping->invalidate_lock);

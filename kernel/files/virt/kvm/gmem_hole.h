@@ -3,6 +3,7 @@
 #define __KVM_GMEM_HOLE_H__
 
 #include <linux/fs.h>
+#include <linux/sched.h>
 
 /* Provided by guest_memfd.c. */
 long kvm_gmem_punch_hole(struct inode *inode, loff_t offset, loff_t len);
@@ -28,6 +29,7 @@ static inline int kvm_gmem_hole_start(struct inode *inode, pgoff_t start, pgoff_
 
 static inline int kvm_gmem_let_in(struct inode *inode)
 {
+	cond_resched();
 	return 0;
 }
 

@@ -321,6 +321,27 @@ TEST_F(convert, every_range_of_eight_pages)
 	}
 }
 
+/*
+ * The tracking keeps the leaf of 1024 pages that has become uniform last, and here
+ * a conversion needs that leaf while another one takes its place.
+ */
+TEST_F(convert, range_over_the_leaf_that_was_kept)
+{
+	const u64 nr = 4096;
+	struct gmem_vm g;
+
+	gmem_vm_create(&g, nr, GMEM_IN_PLACE);
+	gmem_convert(&g, 1024, 10, PRIVATE, NONE);
+	gmem_convert(&g, 1024, 10, SHARED, NONE);
+	gmem_convert(&g, 0, 512, PRIVATE, NONE);
+	gmem_convert(&g, 512, 522, PRIVATE, NONE);
+	expect_state(&g, 1020, 14, PRIVATE);
+	expect_state(&g, 1034, 10, SHARED);
+	gmem_convert(&g, 0, nr, SHARED, PRESERVE);
+	TEST_ASSERT_EQ(host_read(&g, 1030), NONE_BYTE);
+	gmem_vm_destroy(&g);
+}
+
 #define SIZE_1T	BIT_ULL(40)
 
 /* Around every boundary of the tracking, in a file that has no memory yet. */

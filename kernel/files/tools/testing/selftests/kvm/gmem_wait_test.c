@@ -376,11 +376,14 @@ TEST_F(around, neighbours_look_as_used_as_in_any_file)
 {
 	long rss, referenced, other_rss, other_referenced;
 	struct gmem_vm *g = &self->g;
+	u8 *mem;
 	int fd;
 
 	fd = memfd_create("other", MFD_CLOEXEC);
 	TEST_ASSERT(fd >= 0 && !ftruncate(fd, SZ_2M), "memfd_create() failed");
-	kvm_fallocate(fd, 0, 0, SZ_2M);
+	mem = kvm_mmap(SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	memset(mem, 'o', SZ_2M);
+	kvm_munmap(mem, SZ_2M);
 	read_one_page(fd, &other_rss, &other_referenced);
 	if (other_rss != SZ_64K / SZ_1K)
 		SKIP(return, "fault_around_bytes is not 64 KiB");
