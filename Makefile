@@ -69,7 +69,7 @@ test-starved: ## the suite in the machine, with 10 busy loops beside it
 	@tests/starved
 
 .PHONY: bench
-bench: ## measure conversions against the old way, about 12 minutes; results in bench/results
+bench: ## measure conversions against the old way, about 14 minutes; results in bench/results
 	@vm/packages $(PACKAGES) $(BENCH_PACKAGES)
 	@vm/build release
 	@$(MAKE) -s cli
@@ -83,7 +83,7 @@ bench-check: ## count instructions, fail where a count is 10 % off the committed
 	@bench/run check
 
 .PHONY: stress
-stress: ## everything against everything, KERNEL=release STRESS_SECONDS=300
+stress: ## all operations at once, KERNEL=release STRESS_SECONDS=300
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
 	@vm/build release
 	@vm/selftests
@@ -109,7 +109,7 @@ deb: ## Debian packages of libgmem, gmem and the kernel, and try them; KERNEL_CO
 	@tools/deb
 
 .PHONY: lint
-lint: ## what the checkers say of the sources; nothing, that is
+lint: ## run the checkers on the sources; silent on success
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
 	@vm/build release
 	@tools/lint
@@ -143,7 +143,7 @@ include examples/build.mk
 include tests/build.mk
 
 .PHONY: clean
-clean: ## remove what was made, but for downloads and the compiler's cache
+clean: ## remove what was made, except downloads and the compiler's cache
 	rm -rf $(filter-out $(O)/download,$(wildcard $(O)/*)) $(O)/*.lock
 
 -include $(CLI:.o=.d) $(BENCH:.o=.d)
