@@ -265,7 +265,8 @@ static void words_match_a_plain_array(void **state)
 		b = near_boundary(MODEL_PAGES);
 		store_both(&bitmap, min(a, b), max(a, b) + 1, i % 2);
 		nr = 1 + rand() % BITS_PER_LONG;
-		start = min(near_boundary(MODEL_PAGES), MODEL_PAGES - nr);
+		a = near_boundary(MODEL_PAGES);
+		start = min(a, MODEL_PAGES - nr);
 		word = kvm_gmem_bitmap_read(&bitmap, start, nr);
 		for (bit = 0; bit < nr; bit++)
 			assert_int_equal(word >> bit & 1, model[start + bit]);

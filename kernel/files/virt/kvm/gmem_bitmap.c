@@ -219,12 +219,8 @@ static int gmem_bitmap_refine(struct kvm_gmem_bitmap *bitmap, pgoff_t index,
 			old = new;
 		}
 
-		if (!level) {
-			/* What is reserved is to stay until it is committed. */
-			if (ALIGN_DOWN(index, LEAF_PAGES) == bitmap->spare)
-				bitmap->spare = NO_SPARE;
+		if (!level)
 			return 0;
-		}
 
 		node = old;
 		entry = &node->entries[entry_of(index, level)];
@@ -259,6 +255,30 @@ static void gmem_bitmap_spare(struct kvm_gmem_bitmap *bitmap, const struct leaf 
 	bitmap->spare = index;
 	if (before != NO_SPARE)
 		gmem_bitmap_coarsen(&bitmap->root, bitmap->height, before);
+}
+
+static bool gmem_bitmap_is_within_leaf(pgoff_t index, pgoff_t leaf)
+{
+	return index > leaf && index < leaf + LEAF_PAGES;
+}
+
+/*
+ * Before something is reserved: what stays beside it would hold nodes together that
+ * the reservation finds there, and go with them in the middle of a commit.  A leaf
+ * that [start, end) begins or ends in is part of the reservation.
+ */
+static void gmem_bitmap_take_spare(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
+				   pgoff_t end)
+{
+	pgoff_t spare = bitmap->spare;
+
+	if (spare == NO_SPARE)
+		return;
+
+	bitmap->spare = NO_SPARE;
+	if (!gmem_bitmap_is_within_leaf(start, spare) &&
+	    !gmem_bitmap_is_within_leaf(end, spare))
+		gmem_bitmap_coarsen(&bitmap->root, bitmap->height, spare);
 }
 
 /*
@@ -450,6 +470,8 @@ int kvm_gmem_bitmap_reserve(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 {
 	int r;
 
+	gmem_bitmap_take_spare(bitmap, start, round_end(bitmap, end));
+
 	r = gmem_bitmap_refine(bitmap, start, value, err_index);
 	if (!r)
 		r = gmem_bitmap_refine(bitmap, round_end(bitmap, end), value, err_index);
@@ -505,10 +527,12 @@ static const struct leaf *gmem_bitmap_next_piece(const struct kvm_gmem_bitmap *m
 		return NULL;
 	}
 
+	/* By value alone, so that a release sees the same pieces as the reservation. */
 	leaf = gmem_bitmap_leaf(mask, *start);
-	if (leaf) {
+	if (leaf && !gmem_bitmap_leaf_is_uniform(leaf)) {
 		*next = min(end, ALIGN_DOWN(*start, LEAF_PAGES) + LEAF_PAGES);
 	} else {
+		leaf = NULL;
 		*next = kvm_gmem_bitmap_find(mask, *start, end, !wanted);
 		/* Where values mix is for the next piece. */
 		if (*next < end)
@@ -525,6 +549,8 @@ int kvm_gmem_bitmap_reserve_masked(struct kvm_gmem_bitmap *bitmap,
 {
 	pgoff_t first = start, next;
 	int r = 0;
+
+	gmem_bitmap_take_spare(bitmap, 0, 0);
 
 	for (; first < end; first = next) {
 		const struct leaf *leaf;

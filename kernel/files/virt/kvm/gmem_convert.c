@@ -37,6 +37,9 @@
 #define MIN_PAUSE_USECS		20U
 #define MAX_PAUSE_USECS		1000U
 
+/* What a try says that has found pages mapped which did not seem to be. */
+#define UNMAP_FIRST		1
+
 /* How often a page is looked at again before its reference is one to wait for. */
 #define LOOKS			50
 
@@ -70,8 +73,11 @@ struct request {
 	/* With EAGAIN: where that page is; the file has a reference until the wait. */
 	struct inode *held_inode;
 	pgoff_t held_index;
+	/* Unmap, whether anything seems to be mapped or not. */
+	bool unmap;
 	/* When waiting ends, 0 before it has begun, and how long a look is apart. */
 	ktime_t deadline;
+	ktime_t tried;
 	unsigned int pause_usecs;
 };
 
@@ -149,15 +155,19 @@ static int gmem_convert_check(struct request *rq, struct part *part)
 		/* Mapped since gmem_convert_unmap_ahead(); no fault can do so now. */
 		start = folio->index;
 		if (!unmapped && folio_mapped(folio)) {
+			if (!rq->unmap)
+				return UNMAP_FIRST;
 			kvm_gmem_unmap(part->inode, start, part->end);
 			unmapped = true;
-		} else if (gmem_convert_is_held(folio)) {
-			rq->held_index = folio->index;
+			continue;
+		}
+
+		if (gmem_convert_is_held(folio)) {
+			rq->held_index = start;
 			rq->held_inode = part->inode;
 			return -EAGAIN;
-		} else {
-			start++;
 		}
+		start++;
 	}
 
 	return 0;
@@ -189,8 +199,8 @@ static bool gmem_convert_still_held(struct request *rq, bool *pinned)
  *
  * What GUP-fast has is decided.  The page has been unmapped; GUP-fast looks at the
  * PTE again with interrupts off, so after a grace period whoever had to back out
- * has done so, and a page that nobody maps and that is still pinned has been since
- * before.
+ * has done so, and a page that nobody maps and that is still pinned is so because
+ * somebody wants it to be.
  *
  *	CPU0: GUP-fast				CPU1: conversion
  *	read the PTE
@@ -215,6 +225,10 @@ static int gmem_convert_wait(struct request *rq)
 	if (!rq->deadline) {
 		rq->deadline = ktime_add_ns(ktime_get(), WAIT_NSECS);
 		rq->pause_usecs = MIN_PAUSE_USECS;
+	} else {
+		/* A try that takes long keeps others out for long. */
+		rq->pause_usecs = max_t(s64, rq->pause_usecs,
+					ktime_us_delta(ktime_get(), rq->tried));
 	}
 
 	if (gmem_convert_still_held(rq, &pinned) && pinned) {
@@ -233,6 +247,7 @@ static int gmem_convert_wait(struct request *rq)
 		rq->pause_usecs = min(2 * rq->pause_usecs, MAX_PAUSE_USECS);
 	} while (gmem_convert_still_held(rq, &pinned));
 
+	rq->tried = ktime_get();
 	return 0;
 }
 
@@ -407,7 +422,7 @@ static void gmem_convert_unmap_ahead(struct request *rq)
 			continue;
 
 		start = kvm_gmem_bitmap_find(&kvm_gmem_state(inode)->private, start, end, false);
-		if (start < end)
+		if (start < end && (rq->unmap || kvm_gmem_seems_mapped(inode, start, end)))
 			kvm_gmem_unmap(inode, start, end);
 	}
 }
@@ -479,6 +494,10 @@ static int gmem_convert(struct request *rq, int (*try)(struct request *rq))
 
 	do {
 		r = try(rq);
+		if (r == UNMAP_FIRST) {
+			rq->unmap = true;
+			r = try(rq);
+		}
 		if (r != -EAGAIN)
 			break;
 

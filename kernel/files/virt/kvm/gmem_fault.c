@@ -182,33 +182,32 @@ out_unlock:
 	return ret;
 }
 
-/* Is any of the first pages of the range mapped?  Few are asked, as a hint is enough. */
-static bool gmem_fault_has_mapped(struct inode *inode, pgoff_t start, pgoff_t end)
+/* Is any of the first pages of the range mapped?  A hint, as few are asked. */
+bool kvm_gmem_seems_mapped(struct inode *inode, pgoff_t start, pgoff_t end)
 {
 	XA_STATE(xas, &inode->i_mapping->i_pages, start);
+	unsigned int nr = 0;
 	struct folio *folio;
 
 	guard(rcu)();
 
 	/* A folio has one page; nothing is known of one that is being freed. */
-	xas_for_each(&xas, folio, min(end - 1, start + LOOKED_AT - 1)) {
+	xas_for_each(&xas, folio, end - 1) {
 		if (!xas_retry(&xas, folio) && atomic_read(&folio->_mapcount) >= 0)
 			return true;
+		if (++nr == LOOKED_AT)
+			break;
 	}
 
 	return false;
 }
 
 /*
- * Take the range away from user space, if it seems to be mapped.  How long that takes
- * is up to how many mappings others have made, so rather without invalidate_lock.  If
- * @start is mapped, it is not afterwards.
+ * Take the range away from user space.  How long that takes is up to how many
+ * mappings others have made, so rather without invalidate_lock.
  */
 void kvm_gmem_unmap(struct inode *inode, pgoff_t start, pgoff_t end)
 {
-	if (!gmem_fault_has_mapped(inode, start, end))
-		return;
-
 	unmap_mapping_pages(inode->i_mapping, start, end - start, false);
 
 	/*

@@ -39,6 +39,7 @@ DEFINE_CLASS(kvm_gmem_fault, struct inode *, kvm_gmem_fault_end(_T),
 
 vm_fault_t kvm_gmem_fault_in_place(struct vm_fault *vmf);
 vm_fault_t kvm_gmem_map_pages(struct vm_fault *vmf, pgoff_t first, pgoff_t last);
+bool kvm_gmem_seems_mapped(struct inode *inode, pgoff_t start, pgoff_t end);
 void kvm_gmem_unmap(struct inode *inode, pgoff_t start, pgoff_t end);
 
 #else

@@ -7,6 +7,7 @@
 #include <linux/pagemap.h>
 #include <linux/rwsem.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 
 #include "gmem_content.h"
 #include "gmem_fault.h"
@@ -95,8 +96,12 @@ long kvm_gmem_punch_holes(struct inode *inode, loff_t offset, loff_t len)
 		return -EPERM;
 
 	for (; start < end && !r; start = next) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+
 		next = gmem_hole_piece(inode, start, end);
-		kvm_gmem_unmap(inode, start, next);
+		if (kvm_gmem_seems_mapped(inode, start, next))
+			kvm_gmem_unmap(inode, start, next);
 		r = kvm_gmem_punch_hole(inode, (loff_t)start << PAGE_SHIFT,
 					(loff_t)(next - start) << PAGE_SHIFT);
 		gmem_hole_let_others_run(&inode->i_mapping->invalidate_lock);

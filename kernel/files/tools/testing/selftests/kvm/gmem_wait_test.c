@@ -388,6 +388,8 @@ TEST_F(around, neighbours_look_as_used_as_in_any_file)
 	if (other_rss != SZ_64K / SZ_1K)
 		SKIP(return, "fault_around_bytes is not 64 KiB");
 
+	/* Faults that found no neighbour let the next ones do without looking. */
+	back_and_forth(g);
 	kvm_munmap(g->mem, SZ_2M);
 	read_one_page(g->fd, &rss, &referenced);
 	TEST_ASSERT_EQ(rss, other_rss);
