@@ -514,6 +514,7 @@ static struct leaf *gmem_bitmap_leaf(const struct kvm_gmem_bitmap *bitmap, pgoff
 /*
  * The next piece of [start, end) that has @wanted in @mask: a stretch that has it
  * everywhere, or the part of a leaf that has it here and there, which is returned.
+ * By value alone, so that a release sees the same pieces as the reservation.
  */
 static const struct leaf *gmem_bitmap_next_piece(const struct kvm_gmem_bitmap *mask,
 						 bool wanted, pgoff_t *start, pgoff_t end,
@@ -522,24 +523,19 @@ static const struct leaf *gmem_bitmap_next_piece(const struct kvm_gmem_bitmap *m
 	const struct leaf *leaf;
 
 	*start = kvm_gmem_bitmap_find(mask, *start, end, wanted);
-	if (*start == end) {
-		*next = end;
+	*next = kvm_gmem_bitmap_find(mask, *start, end, !wanted);
+	if (*next == end)
 		return NULL;
-	}
 
-	/* By value alone, so that a release sees the same pieces as the reservation. */
 	leaf = gmem_bitmap_leaf(mask, *start);
 	if (leaf && !gmem_bitmap_leaf_is_uniform(leaf)) {
 		*next = min(end, ALIGN_DOWN(*start, LEAF_PAGES) + LEAF_PAGES);
-	} else {
-		leaf = NULL;
-		*next = kvm_gmem_bitmap_find(mask, *start, end, !wanted);
-		/* Where values mix is for the next piece. */
-		if (*next < end)
-			*next = ALIGN_DOWN(*next, LEAF_PAGES);
+		return leaf;
 	}
 
-	return leaf;
+	/* Where values mix is for the next piece. */
+	*next = ALIGN_DOWN(*next, LEAF_PAGES);
+	return NULL;
 }
 
 int kvm_gmem_bitmap_reserve_masked(struct kvm_gmem_bitmap *bitmap,
@@ -548,13 +544,19 @@ int kvm_gmem_bitmap_reserve_masked(struct kvm_gmem_bitmap *bitmap,
 				   pgoff_t *err_index)
 {
 	pgoff_t first = start, next;
+	const struct leaf *leaf;
 	int r = 0;
+
+	/* Most ranges are one stretch. */
+	leaf = gmem_bitmap_next_piece(mask, wanted, &first, end, &next);
+	if (first == end)
+		return 0;
+	if (!leaf && next == end)
+		return kvm_gmem_bitmap_reserve(bitmap, first, end, value, err_index);
 
 	gmem_bitmap_take_spare(bitmap, 0, 0);
 
 	for (; first < end; first = next) {
-		const struct leaf *leaf;
-
 		leaf = gmem_bitmap_next_piece(mask, wanted, &first, end, &next);
 		if (first == end)
 			break;
