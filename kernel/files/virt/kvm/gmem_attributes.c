@@ -30,6 +30,15 @@ static bool gmem_attributes_slot_is_private(const struct kvm_memory_slot *slot, 
 	return kvm_gmem_state_is_private(state, gfn - slot->base_gfn + slot->gmem.pgoff);
 }
 
+static bool gmem_attributes_vm_is_private(struct kvm *kvm, gfn_t gfn)
+{
+#ifdef CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES
+	return kvm_get_memory_attributes(kvm, gfn) & KVM_MEMORY_ATTRIBUTE_PRIVATE;
+#else
+	return false;
+#endif
+}
+
 /* For a gfn whose memslot, or NULL for none, the caller has. */
 bool kvm_gmem_slot_mem_is_private(struct kvm *kvm, const struct kvm_memory_slot *slot,
 				  gfn_t gfn)
@@ -40,7 +49,7 @@ bool kvm_gmem_slot_mem_is_private(struct kvm *kvm, const struct kvm_memory_slot 
 	if (slot && kvm_gmem_slot_is_in_place(kvm, slot))
 		return gmem_attributes_slot_is_private(slot, gfn);
 
-	return kvm_get_memory_attributes(kvm, gfn) & KVM_MEMORY_ATTRIBUTE_PRIVATE;
+	return gmem_attributes_vm_is_private(kvm, gfn);
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_gmem_slot_mem_is_private);
 
@@ -75,6 +84,8 @@ u64 kvm_gmem_supported_attributes(struct kvm *kvm)
 	return kvm_arch_gmem_content_policies(kvm) ?
 	       KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
 }
+
+#ifdef CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES
 
 /*
  * Allocate what making [start, end) private in the VM's own attributes needs.
@@ -117,3 +128,19 @@ void kvm_gmem_release_vm_attributes(struct kvm *kvm, gfn_t start, gfn_t end)
 		cond_resched();
 	}
 }
+
+#else
+
+/* Only a file can say that memory is private. */
+int kvm_gmem_reserve_vm_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
+				   gfn_t *err_gfn)
+{
+	*err_gfn = start;
+	return -EINVAL;
+}
+
+void kvm_gmem_release_vm_attributes(struct kvm *kvm, gfn_t start, gfn_t end)
+{
+}
+
+#endif /* CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What is read from a page after a conversion.  The conversion itself does not
- * touch memory: it notes what the page holds, and the next fault fills it.
+ * touch memory where the guest loses its mapping: it notes what the page holds, and
+ * the next fault fills it.
  */
 #include <linux/highmem.h>
 #include <linux/kvm_host.h>
@@ -29,7 +30,7 @@ u8 __weak kvm_arch_gmem_none_byte(struct kvm *kvm)
 }
 
 /* Without a word from the architecture, a mapping is of one kind. */
-bool __weak kvm_arch_gmem_preserve_keeps_mappings(struct kvm *kvm)
+bool __weak kvm_arch_gmem_keeps_mappings(struct kvm *kvm, u64 policy)
 {
 	return false;
 }
@@ -170,11 +171,33 @@ static void gmem_content_forget(struct inode *inode, pgoff_t start, pgoff_t end,
 }
 
 /*
+ * Clear each page that changes.  One that is not up to date is filled by the fault
+ * that brings it in, and one that is poisoned is not touched.
+ */
+static void gmem_content_clear(struct inode *inode, pgoff_t start, pgoff_t end,
+			       bool to_private)
+{
+	struct kvm_gmem_state *state = kvm_gmem_state(inode);
+	struct folio *folio;
+	unsigned long index;
+
+	xa_for_each_range(&inode->i_mapping->i_pages, index, folio, start, end - 1) {
+		if (kvm_gmem_state_is_private(state, index) != to_private &&
+		    folio_test_uptodate(folio) && !folio_test_hwpoison(folio)) {
+			clear_highpage(folio_page(folio, 0));
+			flush_dcache_folio(folio);
+		}
+		cond_resched();
+	}
+}
+
+/*
  * Decide what the pages hold that are about to change sides; the others keep
- * what they have.  Needs the attributes as they were before.
+ * what they have.  Needs the attributes as they were before.  What the guest keeps
+ * @mapped meets no fault that could fill it, so it is changed now or never.
  */
 void kvm_gmem_content_commit(struct inode *inode, pgoff_t start, pgoff_t end,
-			     bool to_private, u64 policy)
+			     bool to_private, u64 policy, bool mapped)
 {
 	struct kvm_gmem_state *state = kvm_gmem_state(inode);
 	bool none;
@@ -185,6 +208,12 @@ void kvm_gmem_content_commit(struct inode *inode, pgoff_t start, pgoff_t end,
 		gmem_content_reclaim(inode, start, end);
 	if (policy == POLICY(PRESERVE))
 		return;
+
+	if (mapped) {
+		if (policy == POLICY(ZERO))
+			gmem_content_clear(inode, start, end, to_private);
+		return;
+	}
 
 	gmem_content_forget(inode, start, end, to_private);
 	if (gmem_content_changes_none(state, start, end, policy, &none))

@@ -18,6 +18,7 @@
 #include <linux/uaccess.h>
 
 #include "gmem_attributes.h"
+#include "gmem_claim.h"
 #include "gmem_content.h"
 #include "gmem_convert.h"
 #include "gmem_fault.h"
@@ -336,16 +337,17 @@ static void gmem_convert_commit_file(struct request *rq, struct part *part)
 		return;
 
 	/*
-	 * A vCPU's fault in flight maps the same page with the same contents, so if a
-	 * mapping has no kind either, there is nothing to retry or to zap.
+	 * A vCPU's fault in flight maps the same page, so if a mapping has no kind and
+	 * goes on being right, there is nothing to retry or to zap.
 	 */
-	keep = rq->policy == KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_PRESERVE &&
-	       kvm_arch_gmem_preserve_keeps_mappings(rq->kvm);
+	keep = kvm_arch_gmem_keeps_mappings(rq->kvm, rq->policy);
 
 	if (!keep)
 		kvm_gmem_invalidate_start(inode, start, end, rq->to_private ?
 					  KVM_FILTER_SHARED : KVM_FILTER_PRIVATE);
-	kvm_gmem_content_commit(inode, start, end, rq->to_private, rq->policy);
+	if (rq->to_private)
+		kvm_gmem_unclaim(inode, start, end, false);
+	kvm_gmem_content_commit(inode, start, end, rq->to_private, rq->policy, keep);
 	raw_write_seqcount_begin(&state->private_seq);
 	kvm_gmem_bitmap_commit(&state->private, start, end, rq->to_private);
 	WRITE_ONCE(state->last.start, start);
@@ -355,6 +357,34 @@ static void gmem_convert_commit_file(struct request *rq, struct part *part)
 	WRITE_ONCE(state->around_skips, 0);
 	if (!keep)
 		kvm_gmem_invalidate_end(inode, start, end);
+}
+
+/* The guest's consent to all that goes to shared, or to nothing. */
+static int gmem_convert_claim(struct request *rq)
+{
+	struct part *part;
+	pgoff_t err_index;
+	int i, r = 0;
+
+	for (i = 0; !rq->to_private && i < rq->nr_parts; i++) {
+		part = &rq->parts[i];
+		if (!part->inode || part->start == part->end)
+			continue;
+
+		r = kvm_gmem_claim(part->inode, part->start, part->end, &err_index);
+		if (r) {
+			rq->err_index = err_index + part->shift;
+			break;
+		}
+	}
+
+	while (r && i--) {
+		part = &rq->parts[i];
+		if (part->inode && part->start < part->end)
+			kvm_gmem_unclaim(part->inode, part->start, part->end, true);
+	}
+
+	return r;
 }
 
 /* Give back what the VM's own attributes have reserved in the first @nr parts. */
@@ -462,6 +492,10 @@ static int gmem_convert_try(struct request *rq)
 			goto out_release;
 	}
 
+	r = gmem_convert_claim(rq);
+	if (r)
+		goto out_release;
+
 	/*
 	 * The point of no return: from here on nothing fails, and the guest may
 	 * act on the new state as soon as it is stored.
@@ -564,6 +598,7 @@ static long gmem_convert_report(struct request *rq, int r,
 	case -EHWPOISON:
 	case -ENOMEM:
 	case -EOPNOTSUPP:
+	case -EPERM:
 		if (put_user((u64)rq->err_index << PAGE_SHIFT, &uattrs->error_offset))
 			return -EFAULT;
 	}

@@ -11,8 +11,17 @@ void kvm_gmem_invalidate_start(struct inode *inode, pgoff_t start, pgoff_t end,
 void kvm_gmem_invalidate_end(struct inode *inode, pgoff_t start, pgoff_t end);
 
 /* Provided by kvm_main.c. */
+#ifdef CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES
 int kvm_vm_set_mem_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
 			      unsigned long attributes, bool reserved);
+#else
+/* What is not in place is shared and stays so: nothing else was reserved. */
+static inline int kvm_vm_set_mem_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
+					    unsigned long attributes, bool reserved)
+{
+	return 0;
+}
+#endif
 
 #ifdef CONFIG_KVM_GMEM_CONVERT
 
