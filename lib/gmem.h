@@ -143,7 +143,8 @@ int gmem_create(struct gmem_vm *vm, uint64_t size, const struct gmem_create_opts
 
 /*
  * Unbind @gmem everywhere, unmap it and close its files.  NULL is ignored.  Should KVM not
- * give a slot back, for want of memory, it stays mapped until the process ends.
+ * give a slot back, for want of memory or as a protected guest has run, the addresses under
+ * it stay taken until the process ends, and the memory does not.
  */
 void gmem_destroy(struct gmem *gmem);
 
@@ -182,7 +183,8 @@ int gmem_exclude(struct gmem_vm *vm, uint64_t gpa, uint64_t size);
 
 /*
  * Undo the gmem_bind() or gmem_exclude() whose range begins at @gpa.  Pages keep state
- * and contents.  -ENXIO: nothing begins there; what KVM_SET_USER_MEMORY_REGION2 returns.
+ * and contents.  -ENXIO: nothing begins there; what KVM_SET_USER_MEMORY_REGION2 returns, as
+ * -EPERM once a protected guest has run.
  */
 int gmem_unbind(struct gmem_vm *vm, uint64_t gpa);
 
@@ -319,7 +321,9 @@ struct gmem_result {
  * -EINVAL	alignment, size 0, overflow, attributes, a policy that does not exist,
  *		@opts or @result without its size
  * -ENXIO	nothing is bound at result->where
- * -EPERM	what is at result->where is excluded
+ * -EPERM	what is at result->where is excluded (GMEM_STEP_CHECK), or is the guest's, which
+ *		has not agreed to share it (GMEM_STEP_CONVERT): a protected VM of arm64.  To
+ *		wait does not help, so it is not tried again
  * -EOPNOTSUPP	the policy cannot be had in this direction; gmem_probe says which can
  * -EAGAIN	the page at result->where is held by somebody: a pin, an IOMMU, a pipe
  * -EHWPOISON	the page at result->where has a memory error
@@ -332,7 +336,8 @@ int gmem_convert_gpa(struct gmem_vm *vm, uint64_t gpa, uint64_t size, uint64_t a
 		     const struct gmem_convert_opts *opts, struct gmem_result *result);
 
 /*
- * The same for [@offset, +@size) of @gmem, bound or not.  Not -ENXIO, not -EPERM.
+ * The same for [@offset, +@size) of @gmem, bound or not.  Not -ENXIO, and -EPERM only where
+ * the guest has not agreed.
  */
 int gmem_convert(struct gmem *gmem, uint64_t offset, uint64_t size, uint64_t attributes,
 		 const struct gmem_convert_opts *opts, struct gmem_result *result);
@@ -356,7 +361,13 @@ int gmem_lookup_gpa(struct gmem_vm *vm, uint64_t gpa, struct gmem_range *range);
  * @run: KVM_EXIT_MEMORY_FAULT, with -EFAULT or success, or the KVM_EXIT_HYPERCALL of
  * KVM_HC_MAP_GPA_RANGE.  Call it before looking at anything else.
  *
- * 0: it is done, run the vCPU again.  1: it was another exit, which is the caller's.
+ * In a protected VM of arm64 the first is the guest's hypercall as well, by which it agrees
+ * to share a page or takes it back.  It has no answer: the guest executes it again when the
+ * vCPU runs, until the page has been converted.
+ *
+ * 0: it is done, run the vCPU again.  1: it was another exit, which is the caller's, as is
+ * any other @run_error: -EHWPOISON is a page with a memory error, or one that was taken from
+ * a protected guest.
  * -EALREADY: a memory fault for pages that have the state already.  A conversion came
  * first, so run the vCPU again; if it comes back at once, the memory cannot be had.
  * Otherwise what gmem_convert_gpa() returns.  After a hypercall hypercall.ret has what KVM

@@ -74,4 +74,9 @@ struct memory_fault_exit {
 #define KVM_X86_SW_PROTECTED_VM		1
 #endif
 
+/* A bit beside the size of arm64's guest physical addresses, which no other type has. */
+#ifndef KVM_VM_TYPE_ARM_PROTECTED
+#define KVM_VM_TYPE_ARM_PROTECTED	(1UL << 31)
+#endif
+
 #endif

@@ -151,8 +151,14 @@ API void gmem_destroy(struct gmem *gmem)
 	if (!gmem)
 		return;
 
-	/* Under a slot that stays the next mapping would become the guest's memory. */
-	if (!unbind_all(gmem) && gmem->hva)
+	/*
+	 * Under a slot that stays the next mapping would become the guest's memory, so the
+	 * addresses stay taken.  If that fails the memory does, too.
+	 */
+	if (unbind_all(gmem))
+		(void)mmap(gmem->hva, gmem->size, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	else if (gmem->hva)
 		munmap(gmem->hva, gmem->size);
 	if (gmem->private_fd >= 0)
 		close(gmem->private_fd);

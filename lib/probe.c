@@ -136,6 +136,9 @@ API int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
 		r = probe_in_place(vm_fd, page_size, &probe);
 	if (r)
 		return r;
+	/* The library's zeros are a hole, and pKVM never gives another page for it. */
+	if (vm_type & KVM_VM_TYPE_ARM_PROTECTED)
+		probe.mechanisms &= ~(1u << GMEM_IN_PLACE_PLAIN);
 
 	probe.mechanism = use;
 	if (use == GMEM_MECHANISM_NONE && probe.mechanisms)

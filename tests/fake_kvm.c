@@ -153,6 +153,10 @@ static int convert(int fd, struct kvm_memory_attributes2 *args)
 			args->error_offset = at;
 			return EAGAIN;
 		}
+		if (!to_private && file->is_private[page] && fake.refused[file - fake.files][page]) {
+			args->error_offset = at;
+			return EPERM;
+		}
 	}
 	fake_note('c');
 	for (at = args->offset; at < args->offset + args->size; at += PAGE) {

@@ -79,6 +79,8 @@ extern struct fake {
 	char trace[256];
 	/* The page cache refuses these, as pinned; by file offset / PAGE. */
 	bool held[FAKE_FILES][FAKE_PAGES];
+	/* The guest does not agree that these become shared. */
+	bool refused[FAKE_FILES][FAKE_PAGES];
 } fake;
 
 void fake_start(void);

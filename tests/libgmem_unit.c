@@ -200,6 +200,29 @@ static void probe_climbs_down_the_ladder(void **state)
 	assert_null(vm);
 }
 
+/* pKVM: neither the old call nor zeros by a hole, whatever the numbers say. */
+static void probe_of_a_protected_vm_finds_one_mechanism(void **state)
+{
+	struct gmem_probe p = GMEM_INIT(struct gmem_probe);
+
+	(void)state;
+	fake.capability = 0;
+	fake.to_private = 6;
+	assert_int_equal(gmem_probe(fake.vm_fd, KVM_VM_TYPE_ARM_PROTECTED, GMEM_MECHANISM_NONE, &p), 0);
+	assert_int_equal(p.mechanism, GMEM_IN_PLACE);
+	assert_int_equal(p.mechanisms, 1u << GMEM_IN_PLACE);
+	assert_int_equal(p.to_shared, 7);
+	assert_int_equal(p.to_private, 6);
+	assert_int_equal(gmem_probe(fake.vm_fd, KVM_VM_TYPE_ARM_PROTECTED, GMEM_IN_PLACE_PLAIN, &p), -EOPNOTSUPP);
+	/* The default type of the same machine, of which the file knows no private page. */
+	fake.to_shared = fake.to_private = 0;
+	assert_int_equal(gmem_probe(fake.vm_fd, 0, GMEM_MECHANISM_NONE, &p), 0);
+	assert_int_equal(p.mechanism, GMEM_MECHANISM_NONE);
+	fake.knows_convert = fake.knows_policies = false;
+	assert_int_equal(gmem_probe(fake.vm_fd, KVM_VM_TYPE_ARM_PROTECTED, GMEM_MECHANISM_NONE, &p), 0);
+	assert_int_equal(p.mechanism, GMEM_MECHANISM_NONE);
+}
+
 static void probe_finds_each_policy_in_each_direction(void **state)
 {
 	struct gmem_probe p;
@@ -454,23 +477,26 @@ static void what_an_unbinding_left_is_not_bound_again(void **state)
 	stop();
 }
 
-/* A slot that is not given back has the mapping still, unless its VM is dead. */
-static void mapping_stays_under_a_slot_that_stays(void **state)
+/* A slot that is not given back has the addresses still, unless its VM is dead; the page is gone. */
+static void addresses_stay_under_a_slot_that_stays(void **state)
 {
-	static const int errors[] = { ENOMEM, EIO };
+	static const int errors[] = { ENOMEM, EPERM, EIO };
 	unsigned char pages[SLOT_SIZE / PAGE];
 	void *hva;
 	int i;
 
 	(void)state;
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < 3; i++) {
 		start(GMEM_TWO_BACKINGS);
 		assert_int_equal(gmem_map(b, &hva), 0);
+		memset(hva, 1, PAGE);
 		fake_fail(CALL_SLOT, 0, 1, errors[i]);
 		gmem_destroy(b);
 		b = NULL;
 		/* Which fails where nothing is mapped. */
 		assert_int_equal(mincore(hva, SLOT_SIZE, pages), errors[i] == EIO ? -1 : 0);
+		if (errors[i] != EIO)
+			assert_int_equal(pages[0] & 1, 0);
 		munmap(hva, SLOT_SIZE);
 		/* The library has forgotten it all the same. */
 		assert_int_equal(gmem_exclude(vm, FAKE_GPA, SLOT_SIZE), 0);
@@ -555,7 +581,7 @@ static void expect_undone(const struct gmem_result *result, bool to_private)
 static unsigned int every_error_of(enum fake_call call, enum gmem_mechanism mechanism,
 				   bool to_private, bool atomic, int how)
 {
-	static const int errors[] = { EAGAIN, ENOMEM, EFAULT, EIO, EINVAL, 133 /* EHWPOISON */ };
+	static const int errors[] = { EAGAIN, ENOMEM, EFAULT, EIO, EINVAL, EPERM, EHWPOISON };
 	unsigned int error, at, failed = 0;
 	int r;
 
@@ -676,6 +702,49 @@ static void pinned_page_is_reported_as_the_request_counts(void **state)
 		assert_int_equal(gmem_convert(a, 8 * PAGE, 8 * PAGE, GMEM_PRIVATE, NULL, &result), -EAGAIN);
 		assert_int_equal(result.where, 11 * PAGE);
 		assert_int_equal(result.attempts, 1);
+		expect_in_step();
+		stop();
+		fake_stop();
+		fake_start();
+	}
+}
+
+static int never_asked(void *arg, uint64_t where, unsigned int attempts)
+{
+	(void)arg;
+	(void)where;
+	fail_msg("asked for the %u. time", attempts);
+	return 0;
+}
+
+static void guest_that_has_not_agreed_is_not_asked_again(void **state)
+{
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+	int atomic;
+
+	(void)state;
+	opts.timeout_ms = 1000;
+	opts.busy = never_asked;
+	for (atomic = 0; atomic < 2; atomic++) {
+		fake.knows_convert_of_vm = atomic;
+		fake.to_private = 6;
+		start(GMEM_IN_PLACE);
+		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, NULL, NULL), 0);
+		fake.refused[fake_file(gmem_private_fd(a)) - fake.files][11] = true;
+		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_SHARED, &opts, &result), -EPERM);
+		assert_int_equal(result.where, FAKE_GPA + SLOT_SIZE + 3 * PAGE);
+		assert_int_equal(result.step, GMEM_STEP_CONVERT);
+		assert_int_equal(result.attempts, 0);
+		assert_int_equal(result.left_size, 0);
+		expect_in_step();
+		assert_int_equal(gmem_convert(a, 8 * PAGE, 8 * PAGE, GMEM_SHARED, &opts, &result), -EPERM);
+		assert_int_equal(result.where, 11 * PAGE);
+		assert_int_equal(result.step, GMEM_STEP_CONVERT);
+		assert_int_equal(result.attempts, 0);
+		expect_in_step();
+		/* The other pages do not need it. */
+		assert_int_equal(gmem_convert(a, 12 * PAGE, 4 * PAGE, GMEM_SHARED, &opts, &result), 0);
 		expect_in_step();
 		stop();
 		fake_stop();
@@ -1067,6 +1136,9 @@ static void exits_become_conversions(void **state)
 		.flags = KVM_MEMORY_EXIT_FLAG_PRIVATE, .gpa = FAKE_GPA + 0x123, .size = 8,
 	};
 	assert_int_equal(gmem_handle_exit(vm, &run, -EINTR, NULL, NULL), 1);
+	/* No request, though the exit looks like one: the page is gone. */
+	assert_int_equal(gmem_handle_exit(vm, &run, -EHWPOISON, NULL, NULL), 1);
+	assert_false(kernel_private(FAKE_GPA));
 	assert_int_equal(gmem_handle_exit(vm, &run, -EFAULT, NULL, NULL), 0);
 	assert_true(kernel_private(FAKE_GPA));
 	assert_int_equal(gmem_handle_exit(vm, &run, -EFAULT, NULL, NULL), -EALREADY);
@@ -1146,6 +1218,45 @@ static void *convert_the_same(void *arg)
 		abort();
 	other_is_done = true;
 	return NULL;
+}
+
+/* A VMM that passes no opts, on pKVM: the guest shares a page and takes it back. */
+static void defaults_serve_a_protected_guest(void **state)
+{
+	struct kvm_run run = { .exit_reason = KVM_EXIT_MEMORY_FAULT };
+	struct memory_fault_exit *fault = (void *)run.padding;
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+	struct gmem_create_opts create = GMEM_INIT(struct gmem_create_opts);
+	struct fake_file *file;
+	bool *refused;
+
+	(void)state;
+	fake.capability = 0;
+	fake.knows_two_backings = false;
+	fake.to_private = 6;
+	assert_int_equal(gmem_vm_init(fake.vm_fd, NULL, &vm), 0);
+	create.attributes = GMEM_PRIVATE;
+	assert_int_equal(gmem_create(vm, SLOT_SIZE, &create, &a), 0);
+	assert_int_equal(gmem_bind(a, 1, FAKE_GPA, 0, SLOT_SIZE), 0);
+	file = fake_file(gmem_private_fd(a));
+	refused = &fake.refused[file - fake.files][2];
+	*refused = true;
+	*fault = (struct memory_fault_exit){ .gpa = FAKE_GPA + 2 * PAGE, .size = PAGE };
+	assert_int_equal(gmem_handle_exit(vm, &run, -EFAULT, NULL, &result), -EPERM);
+	assert_int_equal(result.step, GMEM_STEP_CONVERT);
+	assert_int_equal(result.where, FAKE_GPA + 2 * PAGE);
+	assert_true(file->is_private[2]);
+	*refused = false;
+	assert_int_equal(gmem_handle_exit(vm, &run, -EFAULT, NULL, NULL), 0);
+	assert_false(file->is_private[2]);
+	assert_true(file->is_private[3]);
+	fault->flags = KVM_MEMORY_EXIT_FLAG_PRIVATE;
+	assert_int_equal(gmem_handle_exit(vm, &run, -EFAULT, NULL, NULL), 0);
+	assert_true(file->is_private[2]);
+	/* Each is a single call, of the policies that there are. */
+	assert_string_equal(fake.trace + strlen(fake.trace) - 2, "cc");
+	gmem_destroy(a);
+	gmem_vm_exit(vm);
 }
 
 static void overlapping_conversions_wait_others_do_not(void **state)
@@ -1228,6 +1339,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(probe_climbs_down_the_ladder),
+		CASE(probe_of_a_protected_vm_finds_one_mechanism),
 		CASE(probe_finds_each_policy_in_each_direction),
 		CASE(capability_that_lies_is_not_believed),
 		CASE(probe_without_a_descriptor_says_so),
@@ -1240,13 +1352,14 @@ int main(void)
 		CASE(memory_is_made_or_nothing_is),
 		CASE(binding_gives_the_vm_its_attributes),
 		CASE(what_an_unbinding_left_is_not_bound_again),
-		CASE(mapping_stays_under_a_slot_that_stays),
+		CASE(addresses_stay_under_a_slot_that_stays),
 		CASE(range_is_split_over_slots),
 		CASE(wrong_requests_are_refused),
 		CASE(every_error_at_every_step),
 		CASE(undo_that_fails_is_reported_and_remembered),
 		CASE(undo_can_be_declined),
 		CASE(pinned_page_is_reported_as_the_request_counts),
+		CASE(guest_that_has_not_agreed_is_not_asked_again),
 		CASE(kernel_that_does_not_say_where_is_believed),
 		CASE(result_without_its_size_is_refused),
 		CASE(holder_is_asked_until_it_lets_go_or_time_is_over),
@@ -1261,6 +1374,7 @@ int main(void)
 		CASE(undo_with_two_backings_loses_nothing),
 		CASE(hole_that_fails_costs_memory_only),
 		CASE(exits_become_conversions),
+		CASE(defaults_serve_a_protected_guest),
 		CASE(overlapping_conversions_wait_others_do_not),
 		CASE(binding_is_not_overtaken),
 	};
