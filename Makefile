@@ -122,9 +122,13 @@ kernel: ## build the release kernel
 .PHONY: cli
 cli: $(O)/cli/gmem ## build the gmem command, static
 
-CLI := $(patsubst cli/%.c,$(O)/cli/%.o,$(wildcard cli/*.c))
+# What is named after an architecture is compiled for it alone, and the benchmark for x86.
+OTHER := $(if $(filter arm64,$(ARCH)),x86,arm64)
 
-BENCH := $(patsubst bench/%.c,$(O)/bench/%.o,$(wildcard bench/*.c))
+CLI := $(patsubst cli/%.c,$(O)/cli/%.o,$(filter-out %_$(OTHER).c,$(wildcard cli/*.c)))
+
+BENCH_SOURCES := $(if $(filter arm64,$(ARCH)),bench/absent_arm64.c,$(filter-out %_arm64.c,$(wildcard bench/*.c)))
+BENCH := $(patsubst bench/%.c,$(O)/bench/%.o,$(BENCH_SOURCES))
 
 $(O)/cli/gmem: $(CLI) $(BENCH) $(O)/lib/libgmem.a
 	$(CC) $(LDFLAGS) -static -pthread -o $@ $^ -lpng -lz -lm

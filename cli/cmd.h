@@ -34,13 +34,11 @@ void die_usage(const char *format, ...) __attribute__((noreturn, format(printf, 
 void die_unsupported(const char *lacking) __attribute__((noreturn));
 
 /*
- * A VM with one vCPU in real mode.  Its code lies in ordinary memory; VM_DATA is where
- * it looks for pages, which are numbered from there.  Its type is
- * KVM_X86_SW_PROTECTED_VM, the only one that has private memory and runs without a
- * launch by confidential hardware.  Everything below exits on failure.
+ * A VM with one vCPU and private memory; guest.h has its type.  VM_DATA is where the
+ * guest looks for pages, which are numbered from there.  Everything below exits on
+ * failure.
  */
 #define VM_DATA		0x10000ul
-#define VM_DATA_PAGES	16		/* what the guest can address: 64 KiB */
 #define VM_DATA_SLOT	1
 
 struct vm {
@@ -49,6 +47,8 @@ struct vm {
 	int vcpu;
 	struct kvm_run *run;
 	struct gmem_vm *gmem;
+	/* Where the guest's code lies, if that is a memory of its own. */
+	struct gmem *code;
 };
 
 /*
@@ -66,6 +66,8 @@ struct gmem *vm_memory(struct vm *vm, uint64_t size, uint64_t attributes, uint32
 #define MIXED 0x100
 /* The byte that a whole page holds, or MIXED. */
 int host_read(const void *page);
+/* The same, with what the guest asks for going through gmem_handle_exit() with @opts. */
+int guest_read_asking(struct vm *vm, unsigned int page, const struct gmem_convert_opts *opts);
 int guest_read(struct vm *vm, unsigned int page);
 void guest_write(struct vm *vm, unsigned int page, uint8_t byte);
 
@@ -74,11 +76,19 @@ void guest_write(struct vm *vm, unsigned int page, uint8_t byte);
 int try_host_read(const void *page);
 
 /*
- * Let the guest ask with KVM_HC_MAP_GPA_RANGE.  The exit goes through gmem_handle_exit()
- * with @opts.  0 or -errno, which the guest was told as 0 or errno.
+ * Let the guest ask for a conversion with its hypercall.  The exits go through
+ * gmem_handle_exit() with @opts.  0 or -errno: what a hypercall returned to the guest, or,
+ * where it is the guest's consent and comes again until it is heard, why it waits.  Then
+ * only the same request may follow, of one page.
  */
-int guest_map_gpa_range(struct vm *vm, uint64_t gpa, uint64_t nr_pages, bool to_private,
-			const struct gmem_convert_opts *opts);
+int guest_ask(struct vm *vm, uint64_t gpa, uint64_t nr_pages, bool to_private,
+	      const struct gmem_convert_opts *opts);
+
+/*
+ * Have the guest agree that the pages are shared, now or when they are converted, if it
+ * has a say in it.  Attributes and contents stay.
+ */
+void guest_agree(struct vm *vm, unsigned int page, unsigned int nr_pages);
 
 /* gmem_convert() with one policy for both directions. */
 int convert(struct gmem *gmem, uint64_t offset, uint64_t size, uint64_t attributes,

@@ -19,12 +19,11 @@
 #include <unistd.h>
 #include <linux/kvm_gmem.h>
 
-#include "cmd.h"
+#include "guest.h"
 
 #define PAGES		16
 #define SIZE		(PAGES * PAGE)
 #define CASE_SECONDS	30
-#define NONE_BYTE	0xab
 
 /* What a case is run on: all shared, bound at VM_DATA, and known to read zeros. */
 static struct vm vm;
@@ -116,20 +115,22 @@ static void descriptors_are_close_on_exec(void)
 
 static void new_memory_reads_zeros(void)
 {
-	struct gmem *private_gmem;
-
 	EXPECT(host_read(mem), 0);
+	guest_agree(&vm, 1, 1);
 	EXPECT(guest_read(&vm, 1), 0);
-	gmem_destroy(gmem);
+}
 
-	private_gmem = vm_memory(&vm, SIZE, GMEM_PRIVATE, VM_DATA_SLOT, VM_DATA, &mem);
-	gmem = private_gmem;
+static void new_private_memory_reads_zeros(void)
+{
+	gmem_destroy(gmem);
+	gmem = vm_memory(&vm, SIZE, GMEM_PRIVATE, VM_DATA_SLOT, VM_DATA, &mem);
 	expect_attributes(0, SIZE, GMEM_PRIVATE);
 	EXPECT(guest_read(&vm, 2), 0);
 }
 
 static void shared_pages_are_seen_live_by_both(void)
 {
+	guest_agree(&vm, 1, 1);
 	memset(mem + PAGE, 'h', PAGE);
 	EXPECT(guest_read(&vm, 1), 'h');
 	guest_write(&vm, 1, 'g');
@@ -185,6 +186,7 @@ static void zero_to_shared_reads_zeros(void)
 {
 	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
 	guest_write(&vm, 4, 's');
+	guest_agree(&vm, 4, 1);
 	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_ZERO, NULL), 0);
 	EXPECT(host_read(mem + 4 * PAGE), 0);
 	EXPECT(guest_read(&vm, 4), 0);
@@ -218,19 +220,21 @@ static void preserve_keeps_bytes_both_ways(void)
 		EXPECT(guest_read(&vm, page), 'A' + page);
 	for (page = 0; page < PAGES; page++)
 		guest_write(&vm, page, 'a' + page);
+	guest_agree(&vm, 0, PAGES);
 	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_PRESERVE, NULL), 0);
 	for (page = PAGES; page-- > 0; )
 		EXPECT(host_read(mem + page * PAGE), 'a' + page);
 }
 
-static void none_reads_ab_on_this_vm_type(void)
+static void none_reads_what_this_vm_type_leaves(void)
 {
 	memset(mem, 'n', SIZE);
 	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
-	EXPECT(guest_read(&vm, 2), NONE_BYTE);
+	EXPECT(guest_read(&vm, 2), guest_none_leaves('n'));
 	guest_write(&vm, 2, 'm');
+	guest_agree(&vm, 2, 1);
 	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_NONE, NULL), 0);
-	EXPECT(host_read(mem + 2 * PAGE), NONE_BYTE);
+	EXPECT(host_read(mem + 2 * PAGE), guest_none_leaves('m'));
 }
 
 static void repeated_conversion_keeps_bytes(void)
@@ -294,6 +298,7 @@ static void pinned_page_is_refused_at_its_offset(void)
 	EXPECT(result.left_size, 0);
 	expect_attributes(0, SIZE, GMEM_SHARED);
 	EXPECT(host_read(mem + 2 * PAGE), 'q');
+	guest_agree(&vm, 4, 1);
 	EXPECT(guest_read(&vm, 4), 'q');
 
 	EXPECT(convert(gmem, 4 * PAGE, 4 * PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
@@ -351,6 +356,7 @@ static void request_spans_slots(void)
 	expect_attributes(4 * PAGE, 2 * PAGE, GMEM_SHARED);
 	expect_attributes(6 * PAGE, 2 * PAGE, GMEM_PRIVATE);
 	guest_write(&vm, 6, 'x');
+	guest_agree(&vm, 0, 16);
 	EXPECT(gmem_convert_gpa(vm.gmem, VM_DATA, 16 * PAGE, GMEM_SHARED, NULL, NULL), 0);
 	expect_attributes(0, SIZE, GMEM_SHARED);
 	EXPECT(host_read(mem + 2 * PAGE), 0);
@@ -379,6 +385,7 @@ static void failure_in_the_second_slot_changes_nothing(void)
 	if (probe->is_atomic || offers(GMEM_SHARED, GMEM_PRESERVE))
 		EXPECT(host_read(mem), 'f');
 	memset(mem, 'F', SIZE);
+	guest_agree(&vm, 0, 1);
 	EXPECT(guest_read(&vm, 0), 'F');
 	unpin_pipe(pipefd);
 	gmem_destroy(second);
@@ -472,21 +479,209 @@ static void hypercall_converts_what_the_guest_asks(void)
 	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
 	int pipefd[2];
 
-	EXPECT(guest_map_gpa_range(&vm, VM_DATA + PAGE, 2, true, &opts), 0);
+	guest_agree(&vm, 0, 3);
+	EXPECT(guest_ask(&vm, VM_DATA + PAGE, 2, true, &opts), 0);
 	expect_attributes(0, PAGE, GMEM_SHARED);
 	expect_attributes(PAGE, 2 * PAGE, GMEM_PRIVATE);
 	guest_write(&vm, 1, 'c');
-	EXPECT(guest_map_gpa_range(&vm, VM_DATA + PAGE, 2, false, &opts), 0);
+	EXPECT(guest_ask(&vm, VM_DATA + PAGE, 2, false, &opts), 0);
 	expect_attributes(0, SIZE, GMEM_SHARED);
 	EXPECT(host_read(mem + PAGE), 0);
-	EXPECT(guest_map_gpa_range(&vm, 0x40000000, 1, true, &opts), -EINVAL);
+	/* Where nothing is, a consent is an access. */
+	if (!guest_arch.must_agree)
+		EXPECT(guest_ask(&vm, 0x40000000, 1, true, &opts), -EINVAL);
 
 	if (probe->mechanism != GMEM_TWO_BACKINGS) {
 		pin_in_pipe(mem, pipefd);
-		EXPECT(guest_map_gpa_range(&vm, VM_DATA, 1, true, &opts), -EAGAIN);
+		EXPECT(guest_ask(&vm, VM_DATA, 1, true, &opts), -EAGAIN);
 		unpin_pipe(pipefd);
-		EXPECT(guest_map_gpa_range(&vm, VM_DATA, 1, true, &opts), 0);
+		EXPECT(guest_ask(&vm, VM_DATA, 1, true, &opts), 0);
 	}
+}
+
+/* Page @page is the guest's, which has written @byte there. */
+static void give_to_guest(unsigned int page, uint8_t byte)
+{
+	EXPECT(convert(gmem, page * PAGE, PAGE, GMEM_PRIVATE, GMEM_PRESERVE, NULL), 0);
+	guest_write(&vm, page, byte);
+}
+
+static struct gmem_convert_opts keep_contents(void)
+{
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
+
+	opts.to_shared = GMEM_PRESERVE;
+	opts.to_private = GMEM_PRESERVE;
+	return opts;
+}
+
+static void page_that_the_guest_shares_keeps_bytes_both_ways(void)
+{
+	struct gmem_convert_opts keep = keep_contents();
+
+	give_to_guest(5, 'g');
+	EXPECT(try_host_read(mem + 5 * PAGE), SIGBUS_READ);
+	EXPECT(guest_ask(&vm, VM_DATA + 5 * PAGE, 1, false, &keep), 0);
+	expect_attributes(5 * PAGE, PAGE, GMEM_SHARED);
+	EXPECT(host_read(mem + 5 * PAGE), 'g');
+	memset(mem + 5 * PAGE, 'h', PAGE);
+	EXPECT(guest_read(&vm, 5), 'h');
+	EXPECT(guest_ask(&vm, VM_DATA + 5 * PAGE, 1, true, &keep), 0);
+	expect_attributes(5 * PAGE, PAGE, GMEM_PRIVATE);
+	EXPECT(try_host_read(mem + 5 * PAGE), SIGBUS_READ);
+	EXPECT(guest_read(&vm, 5), 'h');
+}
+
+static void guest_that_touches_a_shared_page_asks_for_it(void)
+{
+	struct gmem_convert_opts keep = keep_contents();
+
+	memset(mem + 6 * PAGE, 't', PAGE);
+	EXPECT(guest_read_asking(&vm, 6, &keep), 't');
+	expect_attributes(6 * PAGE, PAGE, GMEM_PRIVATE);
+	expect_attributes(7 * PAGE, PAGE, GMEM_SHARED);
+	EXPECT(try_host_read(mem + 6 * PAGE), SIGBUS_READ);
+}
+
+static void to_shared_without_consent_is_refused_where_it_is(void)
+{
+	static const enum gmem_policy policies[] = { GMEM_ZERO, GMEM_PRESERVE, GMEM_NONE };
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
+	size_t i;
+
+	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_PRESERVE, NULL), 0);
+	guest_write(&vm, 9, 'c');
+	guest_write(&vm, 11, 'd');
+	opts.timeout_ms = 1000;
+	for (i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+		if (!offers(GMEM_SHARED, policies[i]))
+			continue;
+		opts.to_shared = policies[i];
+		EXPECT(gmem_convert(gmem, 4 * PAGE, SIZE - 4 * PAGE, GMEM_SHARED, &opts, &result), -EPERM);
+		EXPECT(result.where, 9 * PAGE);
+		EXPECT(result.step, GMEM_STEP_CONVERT);
+		EXPECT(result.left_size, 0);
+		/* To wait does not help. */
+		EXPECT(result.attempts, 0);
+		EXPECT(gmem_convert_gpa(vm.gmem, VM_DATA, SIZE, GMEM_SHARED, &opts, &result), -EPERM);
+		EXPECT(result.where, VM_DATA + 9 * PAGE);
+	}
+	expect_attributes(0, SIZE, GMEM_PRIVATE);
+	EXPECT(try_host_read(mem + 4 * PAGE), SIGBUS_READ);
+	EXPECT(try_host_read(mem + 9 * PAGE), SIGBUS_READ);
+	EXPECT(guest_read(&vm, 9), 'c');
+	EXPECT(guest_read(&vm, 11), 'd');
+}
+
+static void consent_is_for_one_page(void)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+
+	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_PRESERVE, NULL), 0);
+	guest_write(&vm, 2, '2');
+	guest_write(&vm, 3, '3');
+	guest_agree(&vm, 2, 1);
+	EXPECT(convert(gmem, 2 * PAGE, 2 * PAGE, GMEM_SHARED, GMEM_PRESERVE, &result), -EPERM);
+	EXPECT(result.where, 3 * PAGE);
+	expect_attributes(2 * PAGE, 2 * PAGE, GMEM_PRIVATE);
+	EXPECT(try_host_read(mem + 2 * PAGE), SIGBUS_READ);
+	EXPECT(convert(gmem, 2 * PAGE, PAGE, GMEM_SHARED, GMEM_PRESERVE, NULL), 0);
+	EXPECT(host_read(mem + 2 * PAGE), '2');
+	EXPECT(guest_read(&vm, 3), '3');
+}
+
+static void consent_is_taken_back_by_unsharing(void)
+{
+	struct gmem_convert_opts keep = keep_contents();
+
+	give_to_guest(1, 'u');
+	EXPECT(guest_ask(&vm, VM_DATA + PAGE, 1, false, &keep), 0);
+	EXPECT(guest_ask(&vm, VM_DATA + PAGE, 1, true, &keep), 0);
+	EXPECT(convert(gmem, PAGE, PAGE, GMEM_SHARED, GMEM_PRESERVE, NULL), -EPERM);
+	EXPECT(guest_read(&vm, 1), 'u');
+}
+
+static void unsharing_waits_while_the_host_holds_the_page(void)
+{
+	struct gmem_convert_opts keep = keep_contents();
+	int pipefd[2];
+
+	give_to_guest(8, 'w');
+	EXPECT(guest_ask(&vm, VM_DATA + 8 * PAGE, 1, false, &keep), 0);
+	pin_in_pipe(mem + 8 * PAGE, pipefd);
+	EXPECT(guest_ask(&vm, VM_DATA + 8 * PAGE, 1, true, &keep), -EAGAIN);
+	expect_attributes(8 * PAGE, PAGE, GMEM_SHARED);
+	EXPECT(host_read(mem + 8 * PAGE), 'w');
+	unpin_pipe(pipefd);
+	EXPECT(guest_ask(&vm, VM_DATA + 8 * PAGE, 1, true, &keep), 0);
+	expect_attributes(8 * PAGE, PAGE, GMEM_PRIVATE);
+	EXPECT(try_host_read(mem + 8 * PAGE), SIGBUS_READ);
+	EXPECT(guest_read(&vm, 8), 'w');
+}
+
+static int refuse(struct gmem_listener *listener, const struct gmem_range *range)
+{
+	(void)range;
+	++*(int *)listener->arg;
+	return -EBUSY;
+}
+
+static int accept_all(struct gmem_listener *listener, const struct gmem_range *range)
+{
+	(void)listener;
+	(void)range;
+	return 0;
+}
+
+static void request_that_is_not_granted_comes_again(void)
+{
+	struct gmem_listener listener = GMEM_INIT(struct gmem_listener);
+	struct gmem_convert_opts keep = keep_contents();
+	int nr_asked = 0, i;
+
+	give_to_guest(4, 'n');
+	listener.before_private = accept_all;
+	listener.after_shared = refuse;
+	listener.arg = &nr_asked;
+	EXPECT(gmem_add_listener(vm.gmem, &listener), 0);
+	for (i = 0; i < 3; i++)
+		EXPECT(guest_ask(&vm, VM_DATA + 4 * PAGE, 1, false, &keep), -EBUSY);
+	EXPECT(nr_asked, 3);
+	expect_attributes(4 * PAGE, PAGE, GMEM_PRIVATE);
+	EXPECT(try_host_read(mem + 4 * PAGE), SIGBUS_READ);
+	EXPECT(gmem_remove_listener(vm.gmem, &listener), 0);
+	EXPECT(guest_ask(&vm, VM_DATA + 4 * PAGE, 1, false, &keep), 0);
+	EXPECT(host_read(mem + 4 * PAGE), 'n');
+}
+
+static void default_options_serve_the_guest(void)
+{
+	struct gmem_convert_opts defaults = GMEM_CONVERT_OPTS;
+
+	/* Faulted in from shared, shared, and taken back. */
+	memset(mem + 3 * PAGE, 'o', PAGE);
+	EXPECT(guest_ask(&vm, VM_DATA + 3 * PAGE, 1, false, &defaults), 0);
+	EXPECT(host_read(mem + 3 * PAGE), 0);
+	EXPECT(guest_read(&vm, 3), 0);
+	memset(mem + 3 * PAGE, 'p', PAGE);
+	EXPECT(guest_read(&vm, 3), 'p');
+	EXPECT(guest_ask(&vm, VM_DATA + 3 * PAGE, 1, true, &defaults), 0);
+	EXPECT(try_host_read(mem + 3 * PAGE), SIGBUS_READ);
+	guest_write(&vm, 3, 'q');
+	EXPECT(guest_read(&vm, 3), 'q');
+}
+
+static void addresses_of_a_slot_that_stays_are_kept(void)
+{
+	uint8_t *before = mem;
+
+	/* The guest has run, so KVM keeps its slots, and nothing else is to lie under them. */
+	guest_agree(&vm, 0, 1);
+	memset(mem, 'x', PAGE);
+	gmem_destroy(gmem);
+	gmem = vm_memory(&vm, SIZE, GMEM_SHARED, 2, VM_DATA + 2 * SIZE, &mem);
+	EXPECT(mem + SIZE <= before || before + SIZE <= mem, true);
 }
 
 static void only_the_owner_converts(void)
@@ -568,17 +763,21 @@ struct promise {
 	/* Policies that are needed in either direction. */
 	uint32_t to_shared;
 	uint32_t to_private;
+	/* Made where guests have a say in what becomes shared, and nowhere else. */
+	bool must_agree;
 };
 
 #define Z	GMEM_POLICY_BIT(GMEM_ZERO)
 #define P	GMEM_POLICY_BIT(GMEM_PRESERVE)
 #define N	GMEM_POLICY_BIT(GMEM_NONE)
-#define PROMISE(group, function, ...) { group "." #function, function, __VA_ARGS__ }
+#define PROMISE(group, function, ...) { group "." #function, function, __VA_ARGS__, false }
+#define CONSENT(function, ...) { "consent." #function, function, IN_PLACE, __VA_ARGS__, true }
 
 static const struct promise promises[] = {
 	PROMISE("probe", offered_policies_work_and_others_are_refused, ANY, N, N),
 	PROMISE("memory", descriptors_are_close_on_exec, ANY, 0, 0),
 	PROMISE("memory", new_memory_reads_zeros, ANY, 0, 0),
+	PROMISE("memory", new_private_memory_reads_zeros, ANY, 0, 0),
 	PROMISE("memory", shared_pages_are_seen_live_by_both, ANY, 0, 0),
 	PROMISE("memory", private_pages_belong_to_the_guest, ANY, 0, N),
 	PROMISE("memory", host_touch_of_private_is_sigbus, IN_PLACE, Z, N),
@@ -590,7 +789,7 @@ static const struct promise promises[] = {
 	PROMISE("policy", zero_to_shared_hides_what_the_host_left, ANY, Z, N),
 	PROMISE("policy", zero_to_private_reads_zeros, ANY, 0, Z),
 	PROMISE("policy", preserve_keeps_bytes_both_ways, ANY, P, P),
-	PROMISE("policy", none_reads_ab_on_this_vm_type, POLICIES, N, N),
+	PROMISE("policy", none_reads_what_this_vm_type_leaves, POLICIES, N, N),
 	PROMISE("policy", repeated_conversion_keeps_bytes, ANY, Z, N),
 	PROMISE("pin", pinned_page_is_refused_at_its_offset, IN_PLACE, 0, N),
 	PROMISE("pin", holder_that_lets_go_is_waited_for, IN_PLACE, 0, N),
@@ -602,6 +801,15 @@ static const struct promise promises[] = {
 	PROMISE("range", wrong_requests_are_refused, ANY, 0, N),
 	PROMISE("listener", listeners_are_told_in_order, ANY, Z, N),
 	PROMISE("exit", hypercall_converts_what_the_guest_asks, ANY, Z, N),
+	CONSENT(page_that_the_guest_shares_keeps_bytes_both_ways, P, P),
+	CONSENT(guest_that_touches_a_shared_page_asks_for_it, P, P),
+	CONSENT(to_shared_without_consent_is_refused_where_it_is, P, P),
+	CONSENT(consent_is_for_one_page, P, P),
+	CONSENT(consent_is_taken_back_by_unsharing, P, P),
+	CONSENT(unsharing_waits_while_the_host_holds_the_page, P, P),
+	CONSENT(request_that_is_not_granted_comes_again, P, P),
+	CONSENT(default_options_serve_the_guest, Z, N),
+	CONSENT(addresses_of_a_slot_that_stays_are_kept, P, P),
 	PROMISE("owner", only_the_owner_converts, IN_PLACE, 0, N),
 	PROMISE("ioctl", ioctl_refuses_what_it_does_not_know, POLICIES, 0, 0),
 	PROMISE("ioctl", ioctl_writes_error_offset_on_failure_only, POLICIES, 0, N),
@@ -666,24 +874,27 @@ static int run_case(int number, enum gmem_mechanism mechanism, const struct prom
 	return status ? EXIT_WRONG : EXIT_OK;
 }
 
-static bool is_wanted(const char *name, char **patterns)
+static bool is_wanted(const struct promise *promise, char **patterns)
 {
+	if (promise->must_agree && !guest_arch.must_agree)
+		return false;
 	if (!*patterns)
 		return true;
 	for (; *patterns; patterns++) {
-		if (!fnmatch(*patterns, name, 0))
+		if (!fnmatch(*patterns, promise->name, 0))
 			return true;
 	}
 
 	return false;
 }
 
-static bool matches_something(const char *pattern)
+static bool matches_something(char *pattern)
 {
+	char *patterns[] = { pattern, NULL };
 	size_t i;
 
 	for (i = 0; i < NR_PROMISES; i++) {
-		if (!fnmatch(pattern, promises[i].name, 0))
+		if (is_wanted(&promises[i], patterns))
 			return true;
 	}
 
@@ -748,7 +959,7 @@ int cmd_check(int argc, char **argv)
 			die_usage("no promise is called '%s', 'gmem check -l' lists them", *pattern);
 	}
 	for (i = 0; i < NR_PROMISES; i++) {
-		if (!is_wanted(promises[i].name, argv + optind))
+		if (!is_wanted(&promises[i], argv + optind))
 			continue;
 		nr++;
 		if (list)
@@ -777,7 +988,7 @@ int cmd_check(int argc, char **argv)
 		if (!(wanted & (1u << mechanisms[i].mechanism)))
 			continue;
 		for (j = 0; j < NR_PROMISES; j++) {
-			if (is_wanted(promises[j].name, argv + optind))
+			if (is_wanted(&promises[j], argv + optind))
 				totals[run_case(++number, mechanisms[i].mechanism, &promises[j])]++;
 		}
 	}

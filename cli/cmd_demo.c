@@ -4,7 +4,6 @@
  * line is a thing that was done and what was then read; anything that differs
  * from what the interface promises is marked and makes the command fail.
  */
-#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -12,11 +11,11 @@
 #include <string.h>
 #include <time.h>
 
-#include "cmd.h"
-
-#define NONE_BYTE	0xab
+#include "guest.h"
 
 #define PAGES		8
+/* A slot of its own, as one that a guest has used may have to stay. */
+#define COST_SLOT	2
 
 static int nr_wrong;
 
@@ -59,21 +58,38 @@ static void tell_call(const char *what, int seen, int promised)
 
 static int promised(enum gmem_policy policy, int before)
 {
-	return policy == GMEM_ZERO ? 0 : policy == GMEM_NONE ? NONE_BYTE : before;
+	return policy == GMEM_ZERO ? 0 : policy == GMEM_NONE ? guest_none_leaves(before) : before;
+}
+
+/* The policy to private, or the one that every VM of the demonstration has. */
+static enum gmem_policy to_private(struct vm *vm, enum gmem_policy policy)
+{
+	return gmem_vm_probe(vm->gmem)->to_private & GMEM_POLICY_BIT(policy) ? policy : GMEM_PRESERVE;
+}
+
+static void agree(struct vm *vm, unsigned int first, unsigned int last)
+{
+	unsigned int page;
+
+	guest_agree(vm, first, last - first + 1);
+	for (page = first; guest_arch.must_agree && page <= last; page++)
+		printf("  the guest agrees to share page %u\n", page);
 }
 
 static void policy_story(struct vm *vm, struct gmem *gmem, uint8_t *mem, enum gmem_policy policy)
 {
+	enum gmem_policy there = to_private(vm, policy);
 	char line[80];
 
 	printf("\nPolicy %s, page 1\n", gmem_policy_name(policy));
+	agree(vm, 1, 1);
 	memset(mem + PAGE, 'H', PAGE);
 	tell("host writes 'H', guest reads", guest_read(vm, 1), 'H');
 
-	snprintf(line, sizeof(line), "convert to private, %s", gmem_policy_name(policy));
-	tell_call(line, convert(gmem, PAGE, PAGE, GMEM_PRIVATE, policy, NULL), 0);
+	snprintf(line, sizeof(line), "convert to private, %s", gmem_policy_name(there));
+	tell_call(line, convert(gmem, PAGE, PAGE, GMEM_PRIVATE, there, NULL), 0);
 	tell("host reads", try_host_read(mem + PAGE), SIGBUS_READ);
-	tell("guest reads", guest_read(vm, 1), promised(policy, 'H'));
+	tell("guest reads", guest_read(vm, 1), promised(there, 'H'));
 
 	guest_write(vm, 1, 'G');
 	tell("guest writes 'G', guest reads", guest_read(vm, 1), 'G');
@@ -92,19 +108,45 @@ static void guest_story(struct vm *vm, struct gmem *gmem, uint8_t *mem)
 
 	opts.to_shared = GMEM_PRESERVE;
 	opts.to_private = GMEM_PRESERVE;
-	printf("\nThe guest asks: KVM_HC_MAP_GPA_RANGE, pages 2 and 3\n");
+	printf("\nThe guest asks: %s, pages 2 and 3\n", guest_arch.hypercall);
+	agree(vm, 2, 3);
 	memset(mem + 3 * PAGE, 'H', PAGE);
-	tell_call("guest: make them private", guest_map_gpa_range(vm, gpa, 2, true, &opts), 0);
+	tell_call("guest: make them private", guest_ask(vm, gpa, 2, true, &opts), 0);
 	tell("host reads page 3", try_host_read(mem + 3 * PAGE), SIGBUS_READ);
 	gmem_lookup(gmem, 2 * PAGE, &range);
 	tell("libgmem knows how many are private", '0' + range.size / PAGE, '2');
 	guest_write(vm, 3, 'G');
-	tell_call("guest: make them shared", guest_map_gpa_range(vm, gpa, 2, false, &opts), 0);
+	tell_call("guest: make them shared", guest_ask(vm, gpa, 2, false, &opts), 0);
 	tell("host reads page 3", try_host_read(mem + 3 * PAGE), 'G');
 }
 
-static void pin_story(struct gmem *gmem, uint8_t *mem)
+/* The guest has touched page 4, and nobody has asked it. */
+static void consent_story(struct vm *vm, struct gmem *gmem, uint8_t *mem)
 {
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+	char line[80];
+
+	printf("\nWithout the guest's consent, page 4\n");
+	tell_call("convert to private, PRESERVE",
+		  convert(gmem, 4 * PAGE, PAGE, GMEM_PRIVATE, GMEM_PRESERVE, NULL), 0);
+	guest_write(vm, 4, 'S');
+	tell("guest writes 'S', guest reads", guest_read(vm, 4), 'S');
+	tell_call("convert pages 3 to 5 to shared, PRESERVE",
+		  convert(gmem, 3 * PAGE, 3 * PAGE, GMEM_SHARED, GMEM_PRESERVE, &result), -EPERM);
+	snprintf(line, sizeof(line), "the kernel says: the page at offset %#llx",
+		 (unsigned long long)result.where);
+	tell(line, result.where == 4 * PAGE ? '4' : '?', '4');
+	tell("host reads", try_host_read(mem + 4 * PAGE), SIGBUS_READ);
+	tell("guest reads", guest_read(vm, 4), 'S');
+	agree(vm, 4, 4);
+	tell_call("convert to shared, PRESERVE",
+		  convert(gmem, 4 * PAGE, PAGE, GMEM_SHARED, GMEM_PRESERVE, NULL), 0);
+	tell("host reads", try_host_read(mem + 4 * PAGE), 'S');
+}
+
+static void pin_story(struct vm *vm, struct gmem *gmem, uint8_t *mem)
+{
+	enum gmem_policy policy = to_private(vm, GMEM_ZERO);
 	struct gmem_result result = GMEM_INIT(struct gmem_result);
 	const uint64_t all = PAGES * PAGE;
 	int pipefd[2];
@@ -115,14 +157,14 @@ static void pin_story(struct gmem *gmem, uint8_t *mem)
 	pin_in_pipe(mem + 5 * PAGE, pipefd);
 	printf("  page 5 lies in a pipe (vmsplice)\n");
 	tell_call("convert pages 0 to 7 to private",
-		  convert(gmem, 0, all, GMEM_PRIVATE, GMEM_ZERO, &result), -EAGAIN);
+		  convert(gmem, 0, all, GMEM_PRIVATE, policy, &result), -EAGAIN);
 	snprintf(line, sizeof(line), "the kernel says: the page at offset %#llx",
 		 (unsigned long long)result.where);
 	tell(line, result.where == 5 * PAGE ? '5' : '?', '5');
 	tell("nothing has changed, host reads page 0", try_host_read(mem), 'A');
 	unpin_pipe(pipefd);
 	tell_call("the pipe is closed, convert again",
-		  convert(gmem, 0, all, GMEM_PRIVATE, GMEM_ZERO, NULL), 0);
+		  convert(gmem, 0, all, GMEM_PRIVATE, policy, NULL), 0);
 	tell("host reads page 5", try_host_read(mem + 5 * PAGE), SIGBUS_READ);
 	tell_call("convert everything back to shared",
 		  convert(gmem, 0, all, GMEM_SHARED, GMEM_ZERO, NULL), 0);
@@ -134,14 +176,6 @@ static double now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec * 1e6 + ts.tv_nsec / 1e3;
-}
-
-static bool is_tcg(void)
-{
-	unsigned int eax, regs[3];
-
-	__cpuid(0x40000000, eax, regs[0], regs[1], regs[2]);
-	return !memcmp(regs, "TCGTCGTCGTCG", sizeof(regs));
 }
 
 #define COST_SIZE	(2ul << 20)
@@ -173,7 +207,7 @@ static double cost(struct vm *vm, enum gmem_policy policy)
 	size_t i;
 	int round;
 
-	gmem = vm_memory(vm, COST_SIZE, GMEM_SHARED, VM_DATA_SLOT, 1ul << 32, &mem);
+	gmem = vm_memory(vm, COST_SIZE, GMEM_SHARED, COST_SLOT, 1ul << 32, &mem);
 	memset(mem, 1, COST_SIZE);
 
 	if (convert(gmem, 0, COST_SIZE, GMEM_PRIVATE, policy, NULL))
@@ -203,7 +237,7 @@ static void cost_story(struct vm *vm)
 	struct vm old;
 
 	printf("\nWhat 2 MiB cost, to shared, host touches all, back to private%s\n",
-	       is_tcg() ? " (TCG: an emulator, only the ratio means something)" : "");
+	       cpu_is_emulated() ? " (TCG: an emulator, only the ratio means something)" : "");
 	in_place = cost(vm, GMEM_PRESERVE);
 	printf("  in place, contents kept %40.0f us\n", in_place);
 	if (vm_create(&old, GMEM_TWO_BACKINGS))
@@ -248,12 +282,14 @@ int cmd_demo(int argc, char **argv)
 	printf("\nWhat cannot be\n");
 	tell_call("convert with policy 3", convert(gmem, 0, PAGE, GMEM_PRIVATE, 3, NULL), -EINVAL);
 	tell_call("convert what is behind the end",
-		  convert(gmem, PAGES * PAGE, PAGE, GMEM_PRIVATE, GMEM_ZERO, NULL), -EINVAL);
+		  convert(gmem, PAGES * PAGE, PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), -EINVAL);
 	tell_call("convert where the guest has nothing",
 		  gmem_convert_gpa(vm.gmem, 1ul << 40, PAGE, GMEM_PRIVATE, NULL, NULL), -ENXIO);
 
 	guest_story(&vm, gmem, mem);
-	pin_story(gmem, mem);
+	if (guest_arch.must_agree)
+		consent_story(&vm, gmem, mem);
+	pin_story(&vm, gmem, mem);
 	gmem_destroy(gmem);
 	cost_story(&vm);
 

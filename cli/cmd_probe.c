@@ -11,20 +11,12 @@
 #include <unistd.h>
 #include <linux/kvm.h>
 
-#include "cmd.h"
+#include "guest.h"
 
-#ifndef KVM_CAP_VM_TYPES
-#define KVM_CAP_VM_TYPES 235
-#endif
-
-static const char *const type_names[] = {
-	"default", "sw-protected", "sev", "sev-es", "snp", "tdx",
-};
-
-#define NR_TYPES (sizeof(type_names) / sizeof(type_names[0]))
+#define NR_ROWS		8
 
 struct row {
-	unsigned long type;
+	const struct vm_type *type;
 	/* Creating the VM, or probing it; 0 if that worked. */
 	int error;
 	struct gmem_probe probe;
@@ -32,7 +24,7 @@ struct row {
 
 static void probe_type(int kvm, struct row *row)
 {
-	int vm = ioctl(kvm, KVM_CREATE_VM, row->type);
+	int vm = ioctl(kvm, KVM_CREATE_VM, row->type->number);
 
 	if (vm < 0) {
 		row->error = errno;
@@ -40,7 +32,7 @@ static void probe_type(int kvm, struct row *row)
 	}
 
 	row->probe = GMEM_INIT(struct gmem_probe);
-	row->error = -gmem_probe(vm, row->type, GMEM_MECHANISM_NONE, &row->probe);
+	row->error = -gmem_probe(vm, row->type->number, GMEM_MECHANISM_NONE, &row->probe);
 	close(vm);
 }
 
@@ -52,11 +44,10 @@ static void print_table(const struct row *rows, size_t nr)
 	       "POLICIES TO SHARED", "POLICIES TO PRIVATE");
 	for (row = rows; row < rows + nr; row++) {
 		if (row->error) {
-			printf("%-14s cannot be tried: %s\n", type_names[row->type],
-			       strerror(row->error));
+			printf("%-14s cannot be tried: %s\n", row->type->name, strerror(row->error));
 			continue;
 		}
-		printf("%-14s %-16s %-11s ", type_names[row->type],
+		printf("%-14s %-16s %-11s ", row->type->name,
 		       gmem_mechanism_name(row->probe.mechanism),
 		       row->probe.attributes & GMEM_PRIVATE ? "private" : "-");
 		printf("%-20s ", policy_list(row->probe.to_shared));
@@ -85,7 +76,7 @@ static void print_json(const struct row *rows, size_t nr)
 
 	printf("[\n");
 	for (row = rows; row < rows + nr; row++) {
-		printf("  { \"vm_type\": \"%s\"", type_names[row->type]);
+		printf("  { \"vm_type\": \"%s\"", row->type->name);
 		if (row->error) {
 			printf(", \"error\": \"%s\"", strerror(row->error));
 		} else {
@@ -108,11 +99,11 @@ int cmd_probe(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{},
 	};
-	struct row rows[NR_TYPES] = {};
+	struct row rows[NR_ROWS] = {};
 	bool found = false, json = false;
-	unsigned long type;
+	const struct vm_type *type;
 	size_t nr = 0, i;
-	int kvm, types, c;
+	int kvm, c;
 
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (c) {
@@ -133,11 +124,8 @@ int cmd_probe(int argc, char **argv)
 	if (kvm < 0)
 		die("cannot open /dev/kvm (is KVM there, and are you in the group 'kvm'?)");
 
-	types = ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_VM_TYPES);
-	if (types < 0)
-		types = 0;
-	for (type = 0; type < NR_TYPES; type++) {
-		if (!((types | 1) & (1 << type)))
+	for (type = vm_types; type->name && nr < NR_ROWS; type++) {
+		if (!vm_type_exists(kvm, type))
 			continue;
 		rows[nr].type = type;
 		probe_type(kvm, &rows[nr++]);

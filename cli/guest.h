@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * What of a VM is the architecture's: its types, its vCPU and the code that runs there.
+ * guest_x86.c and guest_arm64.c have it, and one of them is compiled.
+ */
+#ifndef GMEM_GUEST_H
+#define GMEM_GUEST_H
+
+#include "cmd.h"
+
+struct vm_type {
+	const char *name;
+	unsigned long number;
+};
+
+/* Ends with an entry without a name; the first one is there always. */
+extern const struct vm_type vm_types[];
+bool vm_type_exists(int kvm, const struct vm_type *type);
+
+extern const struct guest_arch {
+	/* The type of the commands' VM, and what a kernel lacks that does not know it. */
+	unsigned long vm_type;
+	const char *vm_type_name;
+	const char *needs;
+	/* How the guest asks for a conversion. */
+	const char *hypercall;
+	/*
+	 * The guest has a page for itself once it has touched it, until it agrees to share
+	 * it; what is shared before it has agreed is not for it to touch.
+	 */
+	bool must_agree;
+} guest_arch;
+
+/* Make the vCPU and its code, after gmem_vm_init(). */
+void guest_start(struct vm *vm);
+
+/* What NONE leaves on this type of VM in a page that held @before. */
+int guest_none_leaves(int before);
+
+/* Is this machine QEMU's emulator? */
+bool cpu_is_emulated(void);
+
+#endif
