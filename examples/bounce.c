@@ -8,20 +8,6 @@
 
 #include "vm.h"
 
-#define SW_PROTECTED_VM	1
-
-static const uint8_t guest[] = {
-	0xbe, 0, 0,	/*	mov si, 0 */
-	0x8a, 0x04,	/* next: mov al, [si] */
-	0x84, 0xc0,	/*	test al, al */
-	0x74, 0x07,	/*	jz done */
-	0x24, 0xdf,	/*	and al, ~0x20		to upper case */
-	0x88, 0x04,	/*	mov [si], al */
-	0x46,		/*	inc si */
-	0xeb, 0xf3,	/*	jmp next */
-	0xf4,		/* done: hlt */
-};
-
 int main(void)
 {
 	struct gmem_convert_opts keep = GMEM_CONVERT_OPTS;
@@ -33,8 +19,8 @@ int main(void)
 	void *hva;
 	int r;
 
-	vm_start(&vm, SW_PROTECTED_VM, guest, sizeof(guest));
-	opts.vm_type = SW_PROTECTED_VM;
+	vm_create(&vm, VM_TYPE);
+	opts.vm_type = VM_TYPE;
 	check(gmem_vm_init(vm.fd, &opts, &memories), "gmem_vm_init");
 
 	probe = gmem_vm_probe(memories);
@@ -50,15 +36,19 @@ int main(void)
 	check(gmem_map(buffer, &hva), "gmem_map");
 	check(gmem_bind(buffer, 1, DATA_GPA, 0, PAGE), "gmem_bind");
 
+	vm_start(&vm, memories, GUEST_TO_UPPER_CASE);
+
 	strcpy(hva, "request");
 	printf("host writes:  %s\n", (char *)hva);
 	check(gmem_convert(buffer, 0, PAGE, GMEM_PRIVATE, &keep, NULL), "to private");
-	check(sys(ioctl(vm.vcpu, KVM_RUN, 0)), "KVM_RUN");
+	vm_run(&vm, memories, &keep);
+	/* It is already, where the guest has a say in it. */
 	check(gmem_convert(buffer, 0, PAGE, GMEM_SHARED, &keep, NULL), "to shared");
 	printf("host reads:   %s\n", (char *)hva);
 
 	r = strcmp(hva, "REQUEST");
 	gmem_destroy(buffer);
+	gmem_destroy(vm.code);
 	gmem_vm_exit(memories);
 	return r ? 1 : 0;
 }

@@ -10,7 +10,7 @@ examples: $(EXAMPLES) ## build the examples against the installed library
 $(STAGE)/lib/pkgconfig/libgmem.pc: $(LIB_OBJECTS) lib/gmem.h lib/libgmem.pc.in $(O)/cli/gmem
 	@$(MAKE) -s install PREFIX=$(STAGE) DESTDIR= >/dev/null
 
-$(O)/examples/%: examples/%.c examples/vm.h $(STAGE)/lib/pkgconfig/libgmem.pc
+$(O)/examples/%: examples/%.c $(wildcard examples/*.h) $(STAGE)/lib/pkgconfig/libgmem.pc
 	@mkdir -p $(@D)
 	$(CC) -Wall -Wextra -O2 -static -o $@ $< \
 		$$(PKG_CONFIG_PATH=$(STAGE)/lib/pkgconfig pkg-config --static --cflags --libs libgmem)

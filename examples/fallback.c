@@ -8,8 +8,6 @@
 
 #include "vm.h"
 
-#define SW_PROTECTED_VM	1
-
 /* The first policy of the list that is offered. */
 static enum gmem_policy choose(uint32_t offered, enum gmem_policy best)
 {
@@ -20,10 +18,6 @@ int main(void)
 {
 	struct gmem_convert_opts convert = GMEM_CONVERT_OPTS;
 	struct gmem_vm_opts opts = GMEM_INIT(struct gmem_vm_opts);
-	static const uint8_t guest[] = {
-		0xc6, 0x06, 0, 0, 'g',	/* mov byte [0], 'g' */
-		0xf4,			/* hlt */
-	};
 	const struct gmem_probe *probe;
 	struct gmem_vm *memories;
 	struct gmem *ram;
@@ -32,8 +26,8 @@ int main(void)
 	void *hva;
 	int r;
 
-	vm_start(&vm, SW_PROTECTED_VM, guest, sizeof(guest));
-	opts.vm_type = SW_PROTECTED_VM;
+	vm_create(&vm, VM_TYPE);
+	opts.vm_type = VM_TYPE;
 	r = gmem_vm_init(vm.fd, &opts, &memories);
 	if (r == -EOPNOTSUPP) {
 		printf("no private memory here\n");
@@ -52,15 +46,18 @@ int main(void)
 	check(gmem_map(ram, &hva), "gmem_map");
 	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGE), "gmem_bind");
 	mem = hva;
+	vm_start(&vm, memories, GUEST_WRITES_G);
 
 	mem[0] = 'h';
 	check(gmem_convert_gpa(memories, DATA_GPA, PAGE, GMEM_PRIVATE, &convert, NULL), "to private");
-	check(sys(ioctl(vm.vcpu, KVM_RUN, 0)), "KVM_RUN");
+	vm_run(&vm, memories, &convert);
+	/* It is already, where the guest has a say in it. */
 	check(gmem_convert_gpa(memories, DATA_GPA, PAGE, GMEM_SHARED, &convert, NULL), "to shared");
 	printf("the guest wrote 'g'; the host reads %s\n", mem[0] ? "it" : "zeros");
 
 	r = mem[0];
 	gmem_destroy(ram);
+	gmem_destroy(vm.code);
 	gmem_vm_exit(memories);
 	return r ? 1 : 0;
 }

@@ -12,7 +12,6 @@
 
 #include "vm.h"
 
-#define SW_PROTECTED_VM	1
 #define PAGES		4ul
 
 struct iommu {
@@ -70,7 +69,6 @@ int main(void)
 	struct iommu iommu = { .listener = GMEM_INIT(struct gmem_listener) };
 	struct gmem_result result = GMEM_INIT(struct gmem_result);
 	struct gmem_vm_opts opts = GMEM_INIT(struct gmem_vm_opts);
-	static const uint8_t guest[] = { 0xf4 };
 	struct gmem_vm *memories;
 	struct gmem *ram;
 	struct vm vm;
@@ -78,8 +76,8 @@ int main(void)
 	void *hva;
 	int r;
 
-	vm_start(&vm, SW_PROTECTED_VM, guest, sizeof(guest));
-	opts.vm_type = SW_PROTECTED_VM;
+	vm_create(&vm, VM_TYPE);
+	opts.vm_type = VM_TYPE;
 	check(gmem_vm_init(vm.fd, &opts, &memories), "gmem_vm_init");
 	check(gmem_create(memories, PAGES * PAGE, NULL, &ram), "gmem_create");
 	check(gmem_map(ram, &hva), "gmem_map");

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * What the examples need of KVM and is not about memory: a VM with one vCPU in real
- * mode, whose code lies in a page of ordinary memory at CODE_GPA.  It looks for data at
- * DATA_GPA.
+ * What the examples need of KVM and is not about memory: a VM with one vCPU, which looks
+ * for data at DATA_GPA.  The architecture's part is in vm_x86.h and vm_arm64.h: VM_TYPE,
+ * vm_start(), and what the guests do.
  */
 #ifndef EXAMPLES_VM_H
 #define EXAMPLES_VM_H
 
 #include <errno.h>
 #include <fcntl.h>
+#include <gmem.h>
 #include <linux/kvm.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,13 +19,24 @@
 #include <sys/mman.h>
 
 #define CODE_GPA	0x1000
+#define CODE_SLOT	0
 #define DATA_GPA	0x10000
 #define PAGE		4096ul
 
 struct vm {
+	int kvm;
 	int fd;
 	int vcpu;
 	struct kvm_run *run;
+	/* Where the guest's code lies, if it has to be in memory of the library's. */
+	struct gmem *code;
+};
+
+/* What a guest does, from DATA_GPA on, before it halts. */
+enum guest {
+	GUEST_TO_UPPER_CASE,	/* of a string; then it lets the host have the page */
+	GUEST_WRITES_G,		/* one byte; then the same */
+	GUEST_SAYS_HI,		/* asks for the page to be shared, writes, rings, takes it back */
 };
 
 /* 0 goes on; anything else ends the program with what it was about. */
@@ -41,37 +53,45 @@ static inline int sys(int r)
 	return r < 0 ? -errno : 0;
 }
 
-static inline void vm_start(struct vm *vm, unsigned long type, const uint8_t *code, size_t size)
+/* A VM and its vCPU. */
+static inline void vm_create(struct vm *vm, unsigned long type)
 {
-	struct kvm_userspace_memory_region region = {
-		.slot = 0, .guest_phys_addr = CODE_GPA, .memory_size = PAGE,
-	};
-	struct kvm_sregs sregs;
-	struct kvm_regs regs = { .rflags = 2 };
-	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	void *page;
-
-	check(sys(kvm), "/dev/kvm");
-	vm->fd = ioctl(kvm, KVM_CREATE_VM, type);
+	*vm = (struct vm){ .kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC) };
+	check(sys(vm->kvm), "/dev/kvm");
+	vm->fd = ioctl(vm->kvm, KVM_CREATE_VM, type);
 	check(sys(vm->fd), "KVM_CREATE_VM");
 	vm->vcpu = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
 	check(sys(vm->vcpu), "KVM_CREATE_VCPU");
-	vm->run = mmap(NULL, ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), PROT_READ | PROT_WRITE,
+	vm->run = mmap(NULL, ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0), PROT_READ | PROT_WRITE,
 		       MAP_SHARED, vm->vcpu, 0);
+	check(vm->run == MAP_FAILED ? -errno : 0, "mmap of the vCPU");
+}
 
-	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	check(vm->run == MAP_FAILED || page == MAP_FAILED ? -errno : 0, "mmap");
-	memcpy(page, code, size);
-	region.userspace_addr = (uintptr_t)page;
-	check(sys(ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region)), "memslot");
+/* Have the vCPU begin with @guest, whose code is put in place. */
+static inline void vm_start(struct vm *vm, struct gmem_vm *memories, enum guest guest);
 
-	check(sys(ioctl(vm->vcpu, KVM_GET_SREGS, &sregs)), "KVM_GET_SREGS");
-	sregs.cs.base = CODE_GPA;
-	sregs.cs.selector = CODE_GPA >> 4;
-	sregs.ds.base = DATA_GPA;
-	sregs.ds.selector = DATA_GPA >> 4;
-	check(sys(ioctl(vm->vcpu, KVM_SET_SREGS, &sregs)), "KVM_SET_SREGS");
-	check(sys(ioctl(vm->vcpu, KVM_SET_REGS, &regs)), "KVM_SET_REGS");
+/* Did the vCPU's last exit say that the guest rang, or that it is through? */
+static inline int vm_rang(const struct vm *vm);
+static inline int vm_halted(const struct vm *vm);
+
+#ifdef __aarch64__
+#include "vm_arm64.h"
+#else
+#include "vm_x86.h"
+#endif
+
+/* Run the guest to its end.  What it asks for is done as @opts say. */
+static inline void vm_run(struct vm *vm, struct gmem_vm *memories,
+			  const struct gmem_convert_opts *opts)
+{
+	int error, r;
+
+	do {
+		error = ioctl(vm->vcpu, KVM_RUN, 0) ? -errno : 0;
+		r = error == -EINTR ? 0 : gmem_handle_exit(memories, vm->run, error, opts, NULL);
+	} while (!r);
+	check(r < 0 ? r : error, "KVM_RUN");
+	check(vm_halted(vm) ? 0 : EPROTO, "the guest");
 }
 
 #endif

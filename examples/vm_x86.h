@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/* x86's guests: real mode, with their code in a page of ordinary memory. */
+#include <linux/kvm_para.h>
+
+/* KVM_X86_SW_PROTECTED_VM, which not every header has. */
+#define VM_TYPE	1
+#define BELL	0x80
+
+/* eax = KVM_HC_MAP_GPA_RANGE, ebx = gpa, ecx = pages, edx = attributes */
+#define MAP_GPA_RANGE(attributes)					\
+	0x66, 0xb8, KVM_HC_MAP_GPA_RANGE, 0, 0, 0,			\
+	0x66, 0xbb, 0, 0, DATA_GPA >> 16, 0,				\
+	0x66, 0xb9, 1, 0, 0, 0,						\
+	0x66, 0xba, attributes, 0, 0, 0,				\
+	0x0f, 0x01, 0xd9	/* vmmcall */
+
+/* Memory is the host's to take, so the first two have nothing to say about it. */
+static const uint8_t guest_to_upper_case[] = {
+	0xbe, 0, 0,	/*	mov si, 0 */
+	0x8a, 0x04,	/* next: mov al, [si] */
+	0x84, 0xc0,	/*	test al, al */
+	0x74, 0x07,	/*	jz done */
+	0x24, 0xdf,	/*	and al, ~0x20 */
+	0x88, 0x04,	/*	mov [si], al */
+	0x46,		/*	inc si */
+	0xeb, 0xf3,	/*	jmp next */
+	0xf4,		/* done: hlt */
+};
+
+static const uint8_t guest_writes_g[] = {
+	0xc6, 0x06, 0, 0, 'g',	/* mov byte [0], 'g' */
+	0xf4,			/* hlt */
+};
+
+static const uint8_t guest_says_hi[] = {
+	MAP_GPA_RANGE(0),
+	0xc6, 0x06, 0, 0, 'h',	/* mov byte [0], 'h' */
+	0xc6, 0x06, 1, 0, 'i',	/* mov byte [1], 'i' */
+	0xe6, BELL,		/* out BELL, al */
+	MAP_GPA_RANGE(1 << 4),
+	0xf4,			/* hlt */
+};
+
+static inline void vm_start(struct vm *vm, struct gmem_vm *memories, enum guest guest)
+{
+	static const struct {
+		const uint8_t *code;
+		size_t size;
+	} guests[] = {
+		[GUEST_TO_UPPER_CASE] = { guest_to_upper_case, sizeof(guest_to_upper_case) },
+		[GUEST_WRITES_G] = { guest_writes_g, sizeof(guest_writes_g) },
+		[GUEST_SAYS_HI] = { guest_says_hi, sizeof(guest_says_hi) },
+	};
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_EXIT_HYPERCALL, .args = { 1 << KVM_HC_MAP_GPA_RANGE },
+	};
+	struct kvm_userspace_memory_region region = {
+		.slot = CODE_SLOT, .guest_phys_addr = CODE_GPA, .memory_size = PAGE,
+	};
+	struct kvm_regs regs = { .rflags = 2 };
+	struct kvm_sregs sregs;
+	void *page;
+
+	(void)memories;
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	check(page == MAP_FAILED ? -errno : 0, "mmap");
+	memcpy(page, guests[guest].code, guests[guest].size);
+	region.userspace_addr = (uintptr_t)page;
+	check(sys(ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region)), "memslot");
+	check(sys(ioctl(vm->fd, KVM_ENABLE_CAP, &cap)), "KVM_CAP_EXIT_HYPERCALL");
+
+	check(sys(ioctl(vm->vcpu, KVM_GET_SREGS, &sregs)), "KVM_GET_SREGS");
+	sregs.cs.base = CODE_GPA;
+	sregs.cs.selector = CODE_GPA >> 4;
+	sregs.ds.base = DATA_GPA;
+	sregs.ds.selector = DATA_GPA >> 4;
+	check(sys(ioctl(vm->vcpu, KVM_SET_SREGS, &sregs)), "KVM_SET_SREGS");
+	check(sys(ioctl(vm->vcpu, KVM_SET_REGS, &regs)), "KVM_SET_REGS");
+}
+
+static inline int vm_rang(const struct vm *vm)
+{
+	return vm->run->exit_reason == KVM_EXIT_IO && vm->run->io.port == BELL;
+}
+
+static inline int vm_halted(const struct vm *vm)
+{
+	return vm->run->exit_reason == KVM_EXIT_HLT;
+}
