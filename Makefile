@@ -2,6 +2,7 @@
 # The front door.  It only delegates; "make help" lists what there is.
 #
 # O=build        where everything made goes (absolute or from here)
+# ARCH=arm64     for make kernel, cli, lib, examples; what is made ends in -arm64
 # V=1            show everything
 # KERNEL_SOURCE= a kernel tree to use instead of Debian's package
 # ACCEL=kvm      boot with the host's KVM instead of the emulator
@@ -17,8 +18,30 @@ STRESS_SECONDS ?= 300
 CFLAGS ?= -O2 -g
 C := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -MMD -MP
 
+ARCH ?= x86_64
+override ARCH := $(patsubst x86,x86_64,$(ARCH))
+arch = $(shell bash -c '. vm/arch/$(ARCH).sh && echo "$$$(1)"')
+SUFFIX := $(call arch,SUFFIX)
+CROSS_COMPILE := $(call arch,CROSS_COMPILE)
+ifneq ($(CROSS_COMPILE),)
+CC := $(CROSS_COMPILE)gcc
+LD := $(CROSS_COMPILE)ld
+AR := $(CROSS_COMPILE)ar
+OBJCOPY := $(CROSS_COMPILE)objcopy
+# The sysroot's headers come after the compiler's own, whose libc is the one linked.
+SYSROOT := $(O)/sysroot$(SUFFIX)/usr
+CROSS_FLAGS := -isystem $(O)/headers$(SUFFIX)/include \
+	$(addprefix -idirafter ,$(SYSROOT)/include $(wildcard $(SYSROOT)/include/*-linux-gnu)) \
+	$(addprefix -L,$(wildcard $(SYSROOT)/lib/*-linux-gnu))
+C += $(CROSS_FLAGS)
+# What runs on the host, compares or packs is for x86_64.
+ifneq ($(filter test test-stock test-debug test-starved bench bench-check stress unit fuzz lint series coverage deb,$(MAKECMDGOALS)),)
+$(error make $(MAKECMDGOALS) is not for ARCH=$(ARCH))
+endif
+endif
+
 PACKAGES := gcc make libc6-dev bc bison flex cpio rsync xz-utils patch perl libelf-dev libssl-dev uuid-dev \
-	qemu-system-x86 busybox-static ccache libpng-dev zlib1g-dev
+	ccache $(call arch,ARCH_PACKAGES)
 TEST_PACKAGES := g++ pkg-config sparse shellcheck cppcheck libcmocka-dev \
 	valgrind clang libclang-rt-dev abigail-tools mandoc git
 BENCH_PACKAGES := python3-matplotlib
@@ -26,14 +49,19 @@ DEB_PACKAGES := git dpkg-dev debhelper pkg-config lintian mmdebstrap kmod libdw-
 
 .PHONY: help
 help: ## what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile lib/build.mk examples/build.mk tests/build.mk | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile lib/build.mk examples/build.mk tests/build.mk | expand -t 16
 
 .PHONY: run
 run: ## boot the kernel and show a guest whose memory is converted in place
 	@vm/packages $(PACKAGES)
+	@vm/sysroot
 	@vm/build release
 	@$(MAKE) -s cli
-	@vm/run $(O)/cli/gmem demo
+	@vm/run $(O)/cli$(SUFFIX)/gmem demo
+
+.PHONY: run-arm64
+run-arm64: ## the same on an emulated arm64, under protected KVM; needs gcc-aarch64-linux-gnu, qemu-system-arm
+	@$(MAKE) -s ARCH=arm64 run
 
 .PHONY: test
 test: ## lint, unit tests, the suite in the machine
@@ -42,6 +70,20 @@ test: ## lint, unit tests, the suite in the machine
 	@vm/selftests
 	@$(MAKE) -s lib cli unit examples
 	@tests/test
+
+.PHONY: test-arm64
+test-arm64: ## the suite, the command and the examples there; needs the same
+	@$(MAKE) -s ARCH=arm64 kernel
+	@ARCH=arm64 vm/selftests
+	@$(MAKE) -s ARCH=arm64 cli examples
+	@tests/arm64
+
+.PHONY: test-arm64-debug
+test-arm64-debug: ## the suite there, on a kernel that looks for mistakes
+	@$(MAKE) -s ARCH=arm64 kernel
+	@ARCH=arm64 vm/selftests
+	@ARCH=arm64 vm/build debug
+	@tests/arm64 debug
 
 .PHONY: test-stock
 test-stock: ## the suite on the stock kernel, to show that it can fail
@@ -117,27 +159,28 @@ lint: ## run the checkers on the sources; silent on success
 .PHONY: kernel
 kernel: ## build the release kernel
 	@vm/packages $(PACKAGES)
+	@vm/sysroot
 	@vm/build release
 
 .PHONY: cli
-cli: $(O)/cli/gmem ## build the gmem command, static
+cli: $(O)/cli$(SUFFIX)/gmem ## build the gmem command, static
 
 # What is named after an architecture is compiled for it alone, and the benchmark for x86.
 OTHER := $(if $(filter arm64,$(ARCH)),x86,arm64)
 
-CLI := $(patsubst cli/%.c,$(O)/cli/%.o,$(filter-out %_$(OTHER).c,$(wildcard cli/*.c)))
+CLI := $(patsubst cli/%.c,$(O)/cli$(SUFFIX)/%.o,$(filter-out %_$(OTHER).c,$(wildcard cli/*.c)))
 
 BENCH_SOURCES := $(if $(filter arm64,$(ARCH)),bench/absent_arm64.c,$(filter-out %_arm64.c,$(wildcard bench/*.c)))
-BENCH := $(patsubst bench/%.c,$(O)/bench/%.o,$(BENCH_SOURCES))
+BENCH := $(patsubst bench/%.c,$(O)/bench$(SUFFIX)/%.o,$(BENCH_SOURCES))
 
-$(O)/cli/gmem: $(CLI) $(BENCH) $(O)/lib/libgmem.a
-	$(CC) $(LDFLAGS) -static -pthread -o $@ $^ -lpng -lz -lm
+$(O)/cli$(SUFFIX)/gmem: $(CLI) $(BENCH) $(O)/lib$(SUFFIX)/libgmem.a
+	$(CC) $(LDFLAGS) $(CROSS_FLAGS) -static -pthread -o $@ $^ -lpng -lz -lm
 
-$(O)/bench/%.o: bench/%.c
+$(O)/bench$(SUFFIX)/%.o: bench/%.c
 	@mkdir -p $(@D)
 	$(CC) $(C) $(CPPFLAGS) $(CFLAGS) -pthread -Ilib $(UAPI) -c -o $@ $<
 
-$(O)/cli/%.o: cli/%.c
+$(O)/cli$(SUFFIX)/%.o: cli/%.c
 	@mkdir -p $(@D)
 	$(CC) $(C) $(CPPFLAGS) $(CFLAGS) -Ilib $(UAPI) -c -o $@ $<
 

@@ -12,13 +12,25 @@ O=$(cd "$O" && pwd)
 V=${V:-0}
 JOBS=${JOBS:-$(nproc)}
 
+ARCH=${ARCH:-x86_64}
+[ "$ARCH" != x86 ] || ARCH=x86_64
+if [ ! -e "$TOP/vm/arch/$ARCH.sh" ]; then
+	echo "error: no architecture '$ARCH': x86_64 or arm64" >&2
+	exit 1
+fi
+# shellcheck source=vm/arch/x86_64.sh
+. "$TOP/vm/arch/$ARCH.sh"
+
 # Shared by the scripts that source this file.
 # shellcheck disable=SC2034
 {
-	LINUX=$O/linux			# pristine source plus files and hooks
-	STOCK=$O/linux-stock		# pristine source
-	CACHE=$O/download		# what came over the network
-	HEADERS=$O/headers/include	# uapi headers of $LINUX
+	LINUX=$O/linux				# pristine source plus files and hooks
+	STOCK=$O/linux-stock			# pristine source
+	CACHE=$O/download			# what came over the network
+	KERNELS=$O/kernel$SUFFIX		# objects of each: $KERNELS-release, ...
+	HEADERS=$O/headers$SUFFIX/include	# uapi headers of $LINUX
+	SELFTESTS=$O/selftests$SUFFIX		# programs for the machine
+	SYSROOT=$O/sysroot$SUFFIX		# Debian's packages, unless they are the system's
 }
 
 say()

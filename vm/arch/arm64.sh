@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0
+# What arm64 needs of the scripts and of make; vm/arch/x86_64.sh says what is what.
+# shellcheck shell=bash disable=SC2034
+
+SUFFIX=-arm64
+
+# An arm64 host has its own gcc under this name, too.
+KERNEL_ARCH=arm64
+CROSS_COMPILE=aarch64-linux-gnu-
+IMAGE_TARGET=Image
+IMAGE=arch/arm64/boot/Image
+IMAGE_FILES=1400
+FLAVOURS="release debug stock"
+
+# pauth-impdef: the architected algorithm is slow to emulate.  sve, lpa2: pKVM would
+# keep more state and other page tables, and what is tested here needs neither.
+QEMU=qemu-system-aarch64
+MACHINE=virt,virtualization=on,gic-version=3
+CPU=max,pauth-impdef=on,lpa2=off,sve=off
+CONSOLE=ttyAMA0
+BOOT_ARGS=
+SPARE_CPU=
+MODES=(protected nvhe vhe)
+declare -A MODE_ARGS=([protected]=kvm-arm.mode=protected [nvhe]=kvm-arm.mode=nvhe [vhe]="")
+declare -A MODE_SAYS=([protected]='Protected [nh]VHE mode' [nvhe]='Hyp [nh]VHE mode' [vhe]='VHE mode')
+
+ELF_MACHINE=AArch64
+
+ARCH_PACKAGES="qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+SYSROOT_PACKAGES="busybox-static libpng-dev zlib1g-dev libfdt-dev"
+
+OURS=()
+# The kernel's others do not fit protected KVM: kvm_page_table_test has 1 GiB taken from
+# a guest page by page, without a pause, which is an RCU stall here; there are no types
+# of VM for vm_types_test; arm64/page_fault_test counts two faults where it wants one.
+THEIRS=(guest_memfd_test set_memory_region_test)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0
+# What x86_64 needs of the scripts and of make: data, no commands.  vm/arch/arm64.sh
+# has the same names.
+# shellcheck shell=bash disable=SC2034
+
+# For what is made: $O/kernel$SUFFIX-release, $O/cli$SUFFIX, ...
+SUFFIX=
+
+# The kernel: its name for the architecture, what builds it, what is built and how many files that is.
+KERNEL_ARCH=x86
+CROSS_COMPILE=
+IMAGE_TARGET=bzImage
+IMAGE=arch/x86/boot/bzImage
+IMAGE_FILES=1400
+FLAVOURS="release debug kcsan stock"
+
+# The machine.  no_timer_check: a machine that gets no CPU for a while would fail
+# that check.
+QEMU=qemu-system-x86_64
+MACHINE=q35
+CPU=max
+CONSOLE=ttyS0
+BOOT_ARGS=no_timer_check
+# QEMU's CPUs write into the first one without a lock whenever they restore an FPU
+# state, and may bring back its GIF and its nested paging of a moment before
+# (docs/testing.md).  Only who runs guests suffers, so one more CPU is the first,
+# for the kernel alone.
+SPARE_CPU=1
+# The modes of KVM, the default first; the arguments and the message of each.
+MODES=()
+declare -A MODE_ARGS=() MODE_SAYS=()
+
+# As readelf calls the programs that run there.
+ELF_MACHINE='X86-64|80386'
+
+# Debian's packages: to build and run, and for the other architecture, in $SYSROOT.
+ARCH_PACKAGES="qemu-system-x86 busybox-static libpng-dev zlib1g-dev"
+SYSROOT_PACKAGES=
+
+# The selftests that vm/selftests builds: ours, and the kernel's own.
+OURS=(gmem_convert_test gmem_fault_test gmem_host_test gmem_model_test gmem_nested_test
+	gmem_stress_test gmem_wait_test)
+THEIRS=(guest_memfd_test x86/private_mem_conversions_test x86/private_mem_kvm_exits_test
+	pre_fault_memory_test set_memory_region_test kvm_page_table_test
+	vm_types_test x86/userspace_io_test)
