@@ -149,13 +149,12 @@ int kvm_arch_gmem_claim(struct kvm *kvm, const struct kvm_memory_slot *slot,
 	read_lock(&kvm->mmu_lock);
 	while (!r && (mapping = pkvm_gmem_mapping(kvm, start, end))) {
 		start = mapping->gfn + 1;
-		if (!kvm_slot_mem_is_private(kvm, slot, mapping->gfn))
-			continue;
-
 		*err_gfn = mapping->gfn;
-		r = fatal_signal_pending(current) ? -EINTR :
-		    kvm_call_hyp_nvhe(__pkvm_host_claim_guest, kvm->arch.pkvm.handle,
-				      mapping->gfn);
+		if (fatal_signal_pending(current))
+			r = -EINTR;
+		else if (kvm_slot_mem_is_private(kvm, slot, mapping->gfn))
+			r = kvm_call_hyp_nvhe(__pkvm_host_claim_guest,
+					      kvm->arch.pkvm.handle, mapping->gfn);
 		cond_resched_rwlock_read(&kvm->mmu_lock);
 	}
 	read_unlock(&kvm->mmu_lock);
@@ -179,6 +178,20 @@ void kvm_arch_gmem_unclaim(struct kvm *kvm, const struct kvm_memory_slot *slot,
 	read_unlock(&kvm->mmu_lock);
 }
 
+static void pkvm_gmem_take_page(struct kvm *kvm, struct pkvm_mapping *mapping)
+{
+	int r = kvm_call_hyp_nvhe(__pkvm_host_take_guest, kvm->arch.pkvm.handle, mapping->gfn);
+
+	/* Nobody else may get what the guest still has. */
+	if (WARN_ON_ONCE(r)) {
+		get_page(pfn_to_page(mapping->pfn));
+		return;
+	}
+
+	pkvm_mapping_remove(mapping, &kvm->arch.mmu.pgt->pkvm_mappings);
+	kfree(mapping);
+}
+
 /*
  * Take pages back from a guest that may go on running.  It finds them poisoned, so
  * nothing replaces them unnoticed.
@@ -191,18 +204,8 @@ static void pkvm_gmem_take_range(struct kvm *kvm, gfn_t start, gfn_t end, bool m
 
 	while ((mapping = pkvm_gmem_mapping(kvm, start, end))) {
 		start = mapping->gfn + 1;
-		if (!mapping->gmem)
-			continue;
-
-		if (WARN_ON_ONCE(kvm_call_hyp_nvhe(__pkvm_host_take_guest,
-						   kvm->arch.pkvm.handle, mapping->gfn))) {
-			/* Nobody else may get what the guest still has. */
-			get_page(pfn_to_page(mapping->pfn));
-		} else {
-			pkvm_mapping_remove(mapping, &kvm->arch.mmu.pgt->pkvm_mappings);
-			kfree(mapping);
-		}
-
+		if (mapping->gmem)
+			pkvm_gmem_take_page(kvm, mapping);
 		if (may_block)
 			cond_resched_rwlock_write(&kvm->mmu_lock);
 	}
