@@ -39,7 +39,9 @@ static struct pkvm_mapping *pkvm_gmem_mapping(struct kvm *kvm, gfn_t start, gfn_
 /* Was the page that the vCPU wants taken away from the guest, or lost in an accident? */
 static int pkvm_gmem_fault_error(void)
 {
-	return kvm_call_hyp_nvhe(__pkvm_vcpu_in_poison_fault) > 0 ? -EHWPOISON : -EFAULT;
+	int r = kvm_call_hyp_nvhe(__pkvm_vcpu_in_poison_fault);
+
+	return r > 0 ? -EHWPOISON : -EFAULT;
 }
 
 /*
@@ -91,11 +93,11 @@ int pkvm_gmem_abort(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot, phys_ad
 {
 	gfn_t gfn = gpa_to_gfn(ipa);
 	kvm_pfn_t pfn;
-	int r = -EFAULT;
+	int r;
 
 	/* Where a conversion comes between, the guest faults again. */
-	if (kvm_slot_mem_is_private(vcpu->kvm, slot, gfn))
-		r = kvm_gmem_get_pfn(vcpu->kvm, slot, gfn, &pfn, NULL);
+	r = kvm_slot_mem_is_private(vcpu->kvm, slot, gfn) ?
+	    kvm_gmem_get_pfn(vcpu->kvm, slot, gfn, &pfn, NULL) : pkvm_gmem_fault_error();
 	if (r)
 		kvm_prepare_memory_fault_exit(vcpu, gfn_to_gpa(gfn), PAGE_SIZE,
 					      kvm_is_write_fault(vcpu),
@@ -233,6 +235,12 @@ void pkvm_gmem_take_all(struct kvm *kvm)
 	write_lock(&kvm->mmu_lock);
 	pkvm_gmem_take_range(kvm, 0, gpa_to_gfn(kvm_phys_size(&kvm->arch.mmu)), true);
 	write_unlock(&kvm->mmu_lock);
+}
+
+/* Together with MMAP it is valid, see kvm_gmem_flags_are_valid(). */
+bool kvm_arch_supports_gmem_init_shared(struct kvm *kvm)
+{
+	return !kvm_vm_is_protected(kvm);
 }
 
 #define TO_SHARED(name)								\
