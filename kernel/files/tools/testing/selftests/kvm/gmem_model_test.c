@@ -62,12 +62,18 @@ struct op {
 	u64 policy;
 	u8 byte;
 	bool look;
+	/* Whether the guest does its part in a conversion. */
+	bool takes_part;
 };
 
 struct page_model {
 	bool in_file;
 	bool is_private;
 	bool is_held;
+	/* Where GUEST_DECIDES: what the guest has, has agreed to share, and has lost. */
+	bool is_guests;
+	bool is_agreed;
+	bool is_lost;
 	u8 byte;
 };
 
@@ -101,7 +107,8 @@ static void world_init(struct world *w)
 	u64 i;
 
 	gmem_vm_create(a, GMEM_PAGES, GMEM_IN_PLACE);
-	*b = (struct gmem_vm){ .vm = a->vm, .vcpu = a->vcpu, .nr_pages = 2 * HALF };
+	*b = *a;
+	b->nr_pages = 2 * HALF;
 	b->fd = vm_create_guest_memfd(a->vm, 2 * HALF * PAGE_SIZE, GMEM_IN_PLACE);
 	b->mem = kvm_mmap(2 * HALF * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd);
 	vm_set_user_memory_region2(a->vm, GMEM_SLOT + 1, KVM_MEM_GUEST_MEMFD,
@@ -133,6 +140,23 @@ static void world_exit(struct world *w)
 	gmem_vm_destroy(&w->files[0]);
 }
 
+/*
+ * A guest that decides gets a page while it is private, which one that is held does not
+ * become, and keeps it: what the file loses then is lost to the guest.
+ */
+static bool guest_can_touch(struct page_model *model)
+{
+	return !model->is_lost &&
+	       (!GUEST_DECIDES || model->is_private || model->is_guests || !model->is_held);
+}
+
+static void guest_has_touched(struct page_model *model)
+{
+	if (!model->is_private)
+		model->is_agreed = true;
+	model->is_guests = true;
+}
+
 /* Reading makes memory of what was none, so not every call is followed by it. */
 static void look_at(struct world *w, u64 page)
 {
@@ -155,7 +179,10 @@ static void look_at(struct world *w, u64 page)
 			differ(w, "the host's byte", page, seen, model->byte);
 	}
 
+	if (!guest_can_touch(model))
+		return;
 	seen = guest_read(f, page);
+	guest_has_touched(model);
 	if (seen != model->byte)
 		differ(w, "the guest's byte", page, seen, model->byte);
 }
@@ -169,15 +196,46 @@ static void convert_model(struct world *w, u64 page, const struct op *op)
 		return;
 
 	model->is_private = to_private;
-	if (op->policy == ZERO)
+	if (op->policy == NONE && w->is_wrong)
 		model->byte = 0;
-	if (op->policy == NONE)
-		model->byte = w->is_wrong ? 0 : NONE_BYTE;
+	else
+		model->byte = expected(op->policy, model->byte);
 }
 
-static bool refuses(struct world *w, u64 page, const struct op *op)
+/* What the page says to the conversion, 0 or an errno. */
+static int refusal(struct world *w, u64 page, const struct op *op)
 {
-	return op->attributes & PRIVATE && w->pages[page].is_held && !w->pages[page].is_private;
+	struct page_model *model = &w->pages[page];
+	bool to_private = op->attributes & PRIVATE;
+
+	if (!model->in_file || model->is_private == to_private)
+		return 0;
+	if (to_private)
+		return model->is_held ? -EAGAIN : 0;
+
+	return GUEST_DECIDES && model->is_guests && !model->is_agreed ? -EPERM : 0;
+}
+
+/* Of guest page @page, before to shared. */
+static void let_agree(struct world *w, u64 page, const struct op *op)
+{
+	if (op->attributes & PRIVATE || !op->takes_part || page >= END ||
+	    !w->pages[page].is_private)
+		return;
+
+	guest_agrees(&w->files[0], page, 1);
+	w->pages[page].is_agreed = w->pages[page].is_guests;
+}
+
+/* After to private. */
+static void let_take_back(struct world *w, u64 page, const struct op *op)
+{
+	if (!(op->attributes & PRIVATE) || !op->takes_part || page >= END ||
+	    !w->pages[page].is_private)
+		return;
+
+	guest_takes_back(&w->files[0], page, 1);
+	w->pages[page].is_agreed = false;
 }
 
 static void apply_file_convert(struct world *w, const struct op *op)
@@ -185,16 +243,21 @@ static void apply_file_convert(struct world *w, const struct op *op)
 	u64 end = op->first + op->nr, i, where, should_where = POISON;
 	int r, should = 0;
 
+	for (i = op->first; i < min(end, file_pages[op->file]); i++)
+		let_agree(w, guest_page(op->file, i), op);
 	r = __gmem_convert(w->files[op->file].fd, op->first * PAGE_SIZE, op->nr * PAGE_SIZE,
 			   op->attributes, op->policy, &where);
 
-	if (!op->nr || end > file_pages[op->file] || op->policy > NONE)
+	if (!op->nr || end > file_pages[op->file] || op->policy > NONE) {
 		should = -EINVAL;
+	} else if (!policy_works(op->attributes, op->policy)) {
+		should = -EOPNOTSUPP;
+		should_where = op->first * PAGE_SIZE;
+	}
 	for (i = op->first; !should && i < end; i++) {
-		if (refuses(w, guest_page(op->file, i), op)) {
-			should = -EAGAIN;
+		should = refusal(w, guest_page(op->file, i), op);
+		if (should)
 			should_where = i * PAGE_SIZE;
-		}
 	}
 	for (i = op->first; !should && i < end; i++)
 		convert_model(w, guest_page(op->file, i), op);
@@ -203,6 +266,8 @@ static void apply_file_convert(struct world *w, const struct op *op)
 		differ(w, "result", guest_page(op->file, op->first), r, should);
 	if (where != should_where)
 		differ(w, "error_offset", guest_page(op->file, op->first), where, should_where);
+	for (i = op->first; !r && i < end; i++)
+		let_take_back(w, guest_page(op->file, i), op);
 }
 
 static void apply_vm_convert(struct world *w, const struct op *op)
@@ -210,22 +275,30 @@ static void apply_vm_convert(struct world *w, const struct op *op)
 	u64 end = op->first + op->nr, i, where, should_where = POISON;
 	int r, should = 0;
 
+	for (i = op->first; i < min_t(u64, end, END); i++)
+		let_agree(w, i, op);
 	r = __gmem_convert(w->files[0].vm->fd, GMEM_GPA + op->first * PAGE_SIZE,
 			   op->nr * PAGE_SIZE, op->attributes, op->policy, &where);
 
 	if (!op->nr || op->policy > NONE)
 		should = -EINVAL;
-	for (i = op->first; !should && op->policy != NONE && i < end; i++) {
-		if (i >= END || !w->pages[i].in_file) {
+	for (i = op->first; !should && i < end; i++) {
+		bool in_file = i < END && w->pages[i].in_file;
+
+		if (in_file ? !policy_works(op->attributes, op->policy) : op->policy != NONE) {
 			should = -EOPNOTSUPP;
 			should_where = GMEM_GPA + i * PAGE_SIZE;
 		}
 	}
+	/* Outside of files there may be nothing that can be private. */
+	for (i = op->first; !should && op->attributes & PRIVATE && i < end; i++) {
+		if (!HAS_TWO_BACKINGS && (i >= END || !w->pages[i].in_file))
+			should = -EINVAL;
+	}
 	for (i = op->first; !should && i < min_t(u64, end, END); i++) {
-		if (refuses(w, i, op)) {
-			should = -EAGAIN;
+		should = refusal(w, i, op);
+		if (should)
 			should_where = GMEM_GPA + i * PAGE_SIZE;
-		}
 	}
 	for (i = op->first; !should && i < min_t(u64, end, END); i++)
 		convert_model(w, i, op);
@@ -234,6 +307,8 @@ static void apply_vm_convert(struct world *w, const struct op *op)
 		differ(w, "result", op->first, r, should);
 	if (where != should_where)
 		differ(w, "error_offset", op->first, where, should_where);
+	for (i = op->first; !r && i < min_t(u64, end, END); i++)
+		let_take_back(w, i, op);
 }
 
 static void apply_punch(struct world *w, const struct op *op)
@@ -251,8 +326,14 @@ static void apply_punch(struct world *w, const struct op *op)
 
 	/* Whoever held the page holds it still, but it is the file's no more. */
 	for (i = op->first; i < min(end, file_pages[op->file]); i++) {
-		w->pages[guest_page(op->file, i)].byte = 0;
-		w->pages[guest_page(op->file, i)].is_held = false;
+		struct page_model *model = &w->pages[guest_page(op->file, i)];
+
+		model->byte = 0;
+		model->is_held = false;
+		if (model->is_guests && !LOST_PAGES_COME_BACK) {
+			model->is_lost = true;
+			model->is_guests = false;
+		}
 	}
 }
 
@@ -309,7 +390,10 @@ static void apply(struct world *w, const struct op *op)
 		w->pages[page].byte = op->byte;
 		break;
 	case GUEST_WRITE:
+		if (!guest_can_touch(&w->pages[page]))
+			break;
 		guest_write(f, page, op->byte);
+		guest_has_touched(&w->pages[page]);
 		w->pages[page].byte = op->byte;
 		break;
 	case PUNCH:
@@ -320,7 +404,7 @@ static void apply(struct world *w, const struct op *op)
 			differ(w, "allocate", page, -errno, 0);
 		break;
 	case PRE_FAULT:
-		if (__vcpu_ioctl(f->vcpu, KVM_PRE_FAULT_MEMORY, &range))
+		if (HAS_PRE_FAULT && __vcpu_ioctl(f->vcpu, KVM_PRE_FAULT_MEMORY, &range))
 			differ(w, "pre-fault", page, -errno, 0);
 		break;
 	case PIN:
@@ -360,6 +444,7 @@ static void make_ops(struct op *ops, u64 nr, u64 seed)
 		op->policy = (a >> 10) % 32 ? (a >> 16) % 3 : 3;
 		op->byte = 1 + random() % 0xa0;
 		op->look = (b >> 20) % 8 == 0;
+		op->takes_part = (b >> 23) % 2;
 		pages = op->kind == VM_CONVERT ? END : file_pages[op->file];
 		op->first = b % (pages + 1);
 		op->nr = (b >> 8) % ((b >> 18) % 4 ? 8 : pages + 1);

@@ -14,6 +14,7 @@
 #include "kvm_util.h"
 #include "processor.h"
 #include "test_util.h"
+#include "gmem_guest.h"
 
 #define ZERO		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_ZERO
 #define PRESERVE	KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_PRESERVE
@@ -21,8 +22,10 @@
 #define PRIVATE		KVM_MEMORY_ATTRIBUTE_PRIVATE
 #define SHARED		0
 
-/* What NONE leaves on the testing vehicle, and what no page ever holds whole. */
-#define NONE_BYTE	0xab
+#define TO_SHARED	KVM_MEMORY_ATTRIBUTES2_TO_SHARED
+#define TO_PRIVATE	KVM_MEMORY_ATTRIBUTES2_TO_PRIVATE
+
+/* What page_byte() is of a page that does not hold one byte. */
 #define MIXED		0x100
 
 /* Anything but an offset that the kernel could report. */
@@ -36,32 +39,73 @@
 struct gmem_vm {
 	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpu;
+	/* What the architecture knows of its guest, if anything. */
+	struct gmem_guest *guest;
 	u8 *mem;
 	u64 nr_pages;
+	/* Where page 0 of the file is in the guest, in pages from GMEM_GPA. */
+	u64 guest_page;
 	int fd;
 };
+
+/* Ends the case where the architecture has no such thing. */
+#define ONLY_IF(what)								\
+do {										\
+	if (!(what))								\
+		SKIP(return, "not on this architecture: %s", #what);		\
+} while (0)
+
+static inline bool policy_works(u64 attributes, u64 policy)
+{
+	return POLICIES & (attributes & PRIVATE ? TO_PRIVATE(policy) : TO_SHARED(policy));
+}
+
+/* What a page reads after a conversion with @policy, when it read @before. */
+static inline int expected(u64 policy, int before)
+{
+	return policy == ZERO ? 0 : policy == NONE ? after_none(before) : before;
+}
 
 /* Skips the program where @vm cannot convert in place. */
 void require_in_place(struct kvm_vm *vm);
 
 void gmem_vm_create(struct gmem_vm *g, u64 nr_pages, u64 flags);
+void gmem_vm_create_vcpus(struct gmem_vm *g, u64 nr_pages, u64 flags, int nr_vcpus,
+			  struct kvm_vcpu *vcpus[]);
 void gmem_vm_destroy(struct gmem_vm *g);
 
 /* The error_offset goes to @where, which may be NULL. */
 int __gmem_convert(int fd, u64 offset, u64 size, u64 attributes, u64 policy,
 		   u64 *where);
+/* With the guest's part in it, pages counted as in the file. */
 void gmem_convert(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 policy);
 
 void punch_hole(struct gmem_vm *g, u64 page, u64 nr);
 
 /* The byte that the whole page holds, or MIXED. */
+int page_byte(const u8 *page);
 int host_read(struct gmem_vm *g, u64 page);
 void host_write(struct gmem_vm *g, u64 page, u8 byte);
+
+/*
+ * The guest, in lib/<architecture>/gmem_guest.c.  Its pages are counted from GMEM_GPA,
+ * whatever file they are of.
+ */
+void guest_create(struct gmem_vm *g, int nr_vcpus, struct kvm_vcpu *vcpus[]);
+void guest_destroy(struct gmem_vm *g);
 int guest_read(struct gmem_vm *g, u64 page);
 void guest_write(struct gmem_vm *g, u64 page, u8 byte);
 
 /* The next run of the vCPU reads the page. */
 void guest_start_read(struct gmem_vm *g, u64 page);
+
+/* The next calls touch one page each, of @nr that the guest has never touched. */
+void guest_start_touching(struct gmem_vm *g, u64 page, u64 nr);
+void guest_touch_next(struct gmem_vm *g);
+
+/* For a bare __gmem_convert(): the guest's part before to shared, and after to private. */
+void guest_agrees(struct gmem_vm *g, u64 page, u64 nr);
+void guest_takes_back(struct gmem_vm *g, u64 page, u64 nr);
 
 /* Is the page of the file mappable, i.e. shared?  Asks for each of a range. */
 bool is_mappable(struct gmem_vm *g, u64 page);

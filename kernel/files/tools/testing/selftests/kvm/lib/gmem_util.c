@@ -16,18 +16,7 @@
 #include "../../../../../mm/gup_test.h"
 #include "gmem_util.h"
 
-enum guest_op {
-	GUEST_READ,
-	GUEST_WRITE,
-};
-
-static struct {
-	u64 op;
-	u64 page;
-	u64 byte;
-} request;
-
-static int page_byte(const u8 *page)
+int page_byte(const u8 *page)
 {
 	size_t i;
 
@@ -37,53 +26,6 @@ static int page_byte(const u8 *page)
 	}
 
 	return READ_ONCE(page[0]);
-}
-
-/* Serves one request for each time that it is run. */
-static void guest_server(void)
-{
-	for (;;) {
-		u8 *page = (u8 *)(GMEM_GPA + READ_ONCE(request.page) * PAGE_SIZE);
-
-		if (READ_ONCE(request.op) == GUEST_WRITE)
-			memset(page, READ_ONCE(request.byte), PAGE_SIZE);
-
-		GUEST_SYNC(page_byte(page));
-	}
-}
-
-static void send_request(struct gmem_vm *g, enum guest_op op, u64 page, u8 byte)
-{
-	request.op = op;
-	request.page = page;
-	request.byte = byte;
-	sync_global_to_guest(g->vm, request);
-}
-
-static int run_request(struct gmem_vm *g, enum guest_op op, u64 page, u8 byte)
-{
-	struct ucall uc;
-
-	send_request(g, op, page, byte);
-	vcpu_run(g->vcpu);
-	TEST_ASSERT_EQ(get_ucall(g->vcpu, &uc), UCALL_SYNC);
-
-	return uc.args[1];
-}
-
-void guest_start_read(struct gmem_vm *g, u64 page)
-{
-	send_request(g, GUEST_READ, page, 0);
-}
-
-int guest_read(struct gmem_vm *g, u64 page)
-{
-	return run_request(g, GUEST_READ, page, 0);
-}
-
-void guest_write(struct gmem_vm *g, u64 page, u8 byte)
-{
-	TEST_ASSERT_EQ(run_request(g, GUEST_WRITE, page, byte), byte);
 }
 
 int host_read(struct gmem_vm *g, u64 page)
@@ -105,20 +47,16 @@ void require_in_place(struct kvm_vm *vm)
 	}
 }
 
-void gmem_vm_create(struct gmem_vm *g, u64 nr_pages, u64 flags)
+void gmem_vm_create_vcpus(struct gmem_vm *g, u64 nr_pages, u64 flags, int nr_vcpus,
+			  struct kvm_vcpu *vcpus[])
 {
-	const struct vm_shape shape = {
-		.mode = VM_MODE_DEFAULT,
-		.type = KVM_X86_SW_PROTECTED_VM,
-	};
 	u64 size = nr_pages * PAGE_SIZE;
 
-	TEST_REQUIRE(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM));
-
-	g->vm = vm_create_shape_with_one_vcpu(shape, &g->vcpu, guest_server);
+	*g = (struct gmem_vm){ .nr_pages = nr_pages };
+	guest_create(g, nr_vcpus, vcpus);
+	g->vcpu = vcpus[0];
 	require_in_place(g->vm);
 
-	g->nr_pages = nr_pages;
 	g->fd = vm_create_guest_memfd(g->vm, size, flags);
 	g->mem = kvm_mmap(size, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd);
 	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA,
@@ -126,11 +64,18 @@ void gmem_vm_create(struct gmem_vm *g, u64 nr_pages, u64 flags)
 	virt_map(g->vm, GMEM_GPA, GMEM_GPA, min_t(u64, nr_pages, 1024));
 }
 
+void gmem_vm_create(struct gmem_vm *g, u64 nr_pages, u64 flags)
+{
+	struct kvm_vcpu *vcpu;
+
+	gmem_vm_create_vcpus(g, nr_pages, flags, 1, &vcpu);
+}
+
 void gmem_vm_destroy(struct gmem_vm *g)
 {
 	kvm_munmap(g->mem, g->nr_pages * PAGE_SIZE);
 	close(g->fd);
-	kvm_vm_free(g->vm);
+	guest_destroy(g);
 }
 
 int __gmem_convert(int fd, u64 offset, u64 size, u64 attributes, u64 policy,
@@ -156,11 +101,17 @@ void gmem_convert(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 polic
 	u64 where;
 	int r;
 
+	if (!(attributes & PRIVATE))
+		guest_agrees(g, g->guest_page + page, nr);
+
 	r = __gmem_convert(g->fd, page * PAGE_SIZE, nr * PAGE_SIZE, attributes,
 			   policy, &where);
 	TEST_ASSERT(!r, "Conversion of pages [%lu, %lu) failed: %s, error_offset %#lx",
 		    page, page + nr, strerror(-r), where);
 	TEST_ASSERT(where == POISON, "error_offset was written on success");
+
+	if (attributes & PRIVATE)
+		guest_takes_back(g, g->guest_page + page, nr);
 }
 
 void punch_hole(struct gmem_vm *g, u64 page, u64 nr)

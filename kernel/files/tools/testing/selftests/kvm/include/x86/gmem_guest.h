@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a guest with in-place memory is on x86: KVM_X86_SW_PROTECTED_VM, the testing
+ * vehicle, which accepts all policies and asks its guest nothing.
+ */
+#ifndef SELFTEST_KVM_GMEM_GUEST_H
+#define SELFTEST_KVM_GMEM_GUEST_H
+
+/* What NONE leaves, and what no page ever holds whole. */
+#define NONE_BYTE	0xab
+
+static inline int after_none(int before)
+{
+	return NONE_BYTE;
+}
+
+/* KVM_CAP_MEMORY_ATTRIBUTES2_CONTENT_POLICY. */
+#define POLICIES	(TO_SHARED(ZERO) | TO_SHARED(PRESERVE) | TO_SHARED(NONE) | \
+			 TO_PRIVATE(ZERO) | TO_PRIVATE(PRESERVE) | TO_PRIVATE(NONE))
+/* For a page whose contents do not matter. */
+#define ANY_TO_PRIVATE	ZERO
+
+/* Private memory beside other memory, KVM_SET_MEMORY_ATTRIBUTES, attributes without a file. */
+#define HAS_TWO_BACKINGS	true
+/* KVM_PRE_FAULT_MEMORY. */
+#define HAS_PRE_FAULT		true
+/* To shared takes the guest's consent, and the guest faults on private pages only. */
+#define GUEST_DECIDES		false
+/* Where the file has lost a page, the guest gets another; or KVM_RUN says so. */
+#define LOST_PAGES_COME_BACK	true
+#define LOST_PAGE_ERRNO		EFAULT
+/* Memslots can be deleted after the first run. */
+#define SLOTS_CAN_GO		true
+
+#endif /* SELFTEST_KVM_GMEM_GUEST_H */
