@@ -18,7 +18,7 @@ STRESS_SECONDS ?= 300
 CFLAGS ?= -O2 -g
 C := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -MMD -MP
 
-ARCH ?= x86_64
+ARCH := $(or $(ARCH),x86_64)
 override ARCH := $(patsubst x86,x86_64,$(ARCH))
 arch = $(shell bash -c '. vm/arch/$(ARCH).sh && echo "$$$(1)"')
 SUFFIX := $(call arch,SUFFIX)
@@ -60,8 +60,10 @@ run: ## boot the kernel and show a guest whose memory is converted in place
 	@vm/run $(O)/cli$(SUFFIX)/gmem demo
 
 .PHONY: run-arm64
-run-arm64: ## the same on an emulated arm64, under protected KVM; needs gcc-aarch64-linux-gnu, qemu-system-arm
-	@$(MAKE) -s ARCH=arm64 run
+run-arm64: ## a protected Linux on one guest_memfd, on an emulated arm64; needs gcc-aarch64-linux-gnu, qemu-system-arm
+	@$(MAKE) -s ARCH=arm64 kernel
+	@$(MAKE) -s ARCH=arm64 boot-linux
+	@examples/boot-linux/run
 
 .PHONY: test
 test: ## lint, unit tests, the suite in the machine
@@ -75,7 +77,7 @@ test: ## lint, unit tests, the suite in the machine
 test-arm64: ## the suite, the command and the examples there; needs the same
 	@$(MAKE) -s ARCH=arm64 kernel
 	@ARCH=arm64 vm/selftests
-	@$(MAKE) -s ARCH=arm64 cli examples
+	@$(MAKE) -s ARCH=arm64 cli examples boot-linux
 	@tests/arm64
 
 .PHONY: test-arm64-debug
@@ -186,6 +188,7 @@ $(O)/cli$(SUFFIX)/%.o: cli/%.c
 
 include lib/build.mk
 include examples/build.mk
+include examples/boot-linux/build.mk
 
 include tests/build.mk
 
