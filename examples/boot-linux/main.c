@@ -18,7 +18,7 @@
 #include "vm.h"
 
 #define MAX_CPUS	8
-#define MAX_ALREADY	1000
+#define MAX_REPEATS	1000
 #define CORE(r)	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(r))
 
 static const char usage[] =
@@ -110,7 +110,7 @@ static void *run_vcpu(void *arg)
 {
 	int fd = *(int *)arg, size = IOCTL(vm.kvm, KVM_GET_VCPU_MMAP_SIZE, 0), error, r;
 	struct kvm_run *run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	unsigned int nr_already = 0;
+	unsigned int nr_repeats = 0;
 
 	check(run == MAP_FAILED ? -errno : 0, "mapping a vCPU");
 	for (;;) {
@@ -119,9 +119,9 @@ static void *run_vcpu(void *arg)
 		r = memory_handle_exit(run, error);
 		if (r == 1 && error != -EINTR)
 			handle_exit(run, error);
-		/* Another vCPU may convert the page first, but not time and again. */
-		nr_already = r == -EALREADY ? nr_already + 1 : 0;
-		if (nr_already == MAX_ALREADY)
+		/* What another vCPU does may come first, but not time and again. */
+		nr_repeats = r < 0 ? nr_repeats + 1 : 0;
+		if (nr_repeats == MAX_REPEATS)
 			finish(VCPU_FAILED, "no memory at %#llx", run->memory_fault.gpa);
 		pthread_mutex_unlock(&vm.lock);
 	}

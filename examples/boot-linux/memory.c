@@ -63,7 +63,8 @@ int memory_handle_exit(struct kvm_run *run, int error)
 	if (!vm.is_protected)
 		return 1;
 	r = gmem_handle_exit(memories, run, error, &preserve, NULL);
-	if (r < 0 && r != -EALREADY)
+	/* Another vCPU was faster, has changed its mind, or a device holds the page: ask again. */
+	if (r < 0 && r != -EALREADY && r != -EPERM && r != -EAGAIN)
 		finish(CONVERSION_FAILED, "the guest asked for a conversion at %#llx: %s",
 		       run->memory_fault.gpa, strerror(-r));
 	if (r == 0)

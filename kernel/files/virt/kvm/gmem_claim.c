@@ -57,3 +57,17 @@ void kvm_gmem_unclaim(struct inode *inode, pgoff_t start, pgoff_t end, bool priv
 
 	kvm_gmem_walk_bound(inode, start, end, gmem_claim_let_go, &private);
 }
+
+static int gmem_claim_ask(struct kvm *kvm, struct kvm_memory_slot *slot,
+			  gfn_t start, gfn_t end, void *arg)
+{
+	return kvm_arch_gmem_guest_has(kvm, start, end);
+}
+
+/* Does the guest have any of the pages, shared or not?  Without them it cannot go on. */
+bool kvm_gmem_guest_has(struct inode *inode, pgoff_t start, pgoff_t end)
+{
+	lockdep_assert_held(&inode->i_mapping->invalidate_lock);
+
+	return kvm_gmem_walk_bound(inode, start, end, gmem_claim_ask, NULL);
+}

@@ -17,6 +17,7 @@ int kvm_gmem_walk_bound(struct inode *inode, pgoff_t start, pgoff_t end,
 
 int kvm_gmem_claim(struct inode *inode, pgoff_t start, pgoff_t end, pgoff_t *err_index);
 void kvm_gmem_unclaim(struct inode *inode, pgoff_t start, pgoff_t end, bool private);
+bool kvm_gmem_guest_has(struct inode *inode, pgoff_t start, pgoff_t end);
 
 #else
 
@@ -29,6 +30,11 @@ static inline int kvm_gmem_claim(struct inode *inode, pgoff_t start, pgoff_t end
 static inline void kvm_gmem_unclaim(struct inode *inode, pgoff_t start, pgoff_t end,
 				    bool private)
 {
+}
+
+static inline bool kvm_gmem_guest_has(struct inode *inode, pgoff_t start, pgoff_t end)
+{
+	return false;
 }
 
 #endif /* CONFIG_HAVE_KVM_ARCH_GMEM_CLAIM */

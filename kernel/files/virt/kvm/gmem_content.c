@@ -8,6 +8,7 @@
 #include <linux/kvm_host.h>
 #include <linux/pagemap.h>
 #include <linux/rcupdate_wait.h>
+#include <linux/sched/signal.h>
 
 #include "gmem_content.h"
 #include "gmem_state.h"
@@ -171,17 +172,23 @@ static void gmem_content_forget(struct inode *inode, pgoff_t start, pgoff_t end,
 }
 
 /*
- * Clear each page that changes.  One that is not up to date is filled by the fault
- * that brings it in, and one that is poisoned is not touched.
+ * What the guest keeps mapped meets no fault that could fill it: clear each page that
+ * changes.  One that is not up to date is filled by the fault that brings it in, and
+ * one that is poisoned is not touched.  Whoever is killed leaves the rest as it was.
  */
-static void gmem_content_clear(struct inode *inode, pgoff_t start, pgoff_t end,
-			       bool to_private)
+int kvm_gmem_content_clear(struct inode *inode, pgoff_t start, pgoff_t end,
+			   bool to_private)
 {
 	struct kvm_gmem_state *state = kvm_gmem_state(inode);
 	struct folio *folio;
 	unsigned long index;
 
+	lockdep_assert_held_write(&inode->i_mapping->invalidate_lock);
+
 	xa_for_each_range(&inode->i_mapping->i_pages, index, folio, start, end - 1) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+
 		if (kvm_gmem_state_is_private(state, index) != to_private &&
 		    folio_test_uptodate(folio) && !folio_test_hwpoison(folio)) {
 			clear_highpage(folio_page(folio, 0));
@@ -189,12 +196,14 @@ static void gmem_content_clear(struct inode *inode, pgoff_t start, pgoff_t end,
 		}
 		cond_resched();
 	}
+
+	return 0;
 }
 
 /*
  * Decide what the pages hold that are about to change sides; the others keep
  * what they have.  Needs the attributes as they were before.  What the guest keeps
- * @mapped meets no fault that could fill it, so it is changed now or never.
+ * @mapped holds what it is to hold already.
  */
 void kvm_gmem_content_commit(struct inode *inode, pgoff_t start, pgoff_t end,
 			     bool to_private, u64 policy, bool mapped)
@@ -206,14 +215,8 @@ void kvm_gmem_content_commit(struct inode *inode, pgoff_t start, pgoff_t end,
 
 	if (!to_private)
 		gmem_content_reclaim(inode, start, end);
-	if (policy == POLICY(PRESERVE))
+	if (policy == POLICY(PRESERVE) || mapped)
 		return;
-
-	if (mapped) {
-		if (policy == POLICY(ZERO))
-			gmem_content_clear(inode, start, end, to_private);
-		return;
-	}
 
 	gmem_content_forget(inode, start, end, to_private);
 	if (gmem_content_changes_none(state, start, end, policy, &none))

@@ -18,6 +18,8 @@ int kvm_gmem_content_reserve(struct inode *inode, pgoff_t start, pgoff_t end,
 			     bool to_private, u64 policy, pgoff_t *err_index);
 void kvm_gmem_content_commit(struct inode *inode, pgoff_t start, pgoff_t end,
 			     bool to_private, u64 policy, bool mapped);
+int kvm_gmem_content_clear(struct inode *inode, pgoff_t start, pgoff_t end,
+			   bool to_private);
 void kvm_gmem_content_release(struct inode *inode, pgoff_t start, pgoff_t end,
 			      bool to_private, u64 policy);
 

@@ -359,6 +359,17 @@ static void gmem_convert_commit_file(struct request *rq, struct part *part)
 		kvm_gmem_invalidate_end(inode, start, end);
 }
 
+/* Let go of what was claimed in the first @nr parts. */
+static void gmem_convert_unclaim(struct request *rq, int nr)
+{
+	while (!rq->to_private && nr--) {
+		struct part *part = &rq->parts[nr];
+
+		if (part->inode && part->start < part->end)
+			kvm_gmem_unclaim(part->inode, part->start, part->end, true);
+	}
+}
+
 /* The guest's consent to all that goes to shared, or to nothing. */
 static int gmem_convert_claim(struct request *rq)
 {
@@ -378,10 +389,26 @@ static int gmem_convert_claim(struct request *rq)
 		}
 	}
 
-	while (r && i--) {
-		part = &rq->parts[i];
+	if (r)
+		gmem_convert_unclaim(rq, i);
+	return r;
+}
+
+/* Clear what the guest keeps mapped, if that is to read as zeros. */
+static int gmem_convert_clear(struct request *rq)
+{
+	int i, r = 0;
+
+	if (rq->policy != KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_ZERO ||
+	    !kvm_arch_gmem_keeps_mappings(rq->kvm, rq->policy))
+		return 0;
+
+	for (i = 0; !r && i < rq->nr_parts; i++) {
+		struct part *part = &rq->parts[i];
+
 		if (part->inode && part->start < part->end)
-			kvm_gmem_unclaim(part->inode, part->start, part->end, true);
+			r = kvm_gmem_content_clear(part->inode, part->start, part->end,
+						   rq->to_private);
 	}
 
 	return r;
@@ -495,6 +522,12 @@ static int gmem_convert_try(struct request *rq)
 	r = gmem_convert_claim(rq);
 	if (r)
 		goto out_release;
+
+	r = gmem_convert_clear(rq);
+	if (r) {
+		gmem_convert_unclaim(rq, rq->nr_parts);
+		goto out_release;
+	}
 
 	/*
 	 * The point of no return: from here on nothing fails, and the guest may

@@ -9,6 +9,7 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 
+#include "gmem_claim.h"
 #include "gmem_content.h"
 #include "gmem_fault.h"
 #include "gmem_hole.h"
@@ -17,16 +18,41 @@
 /* How many folios a hole takes away before it lets others in. */
 #define HOLE_FOLIOS	64
 
+static bool gmem_hole_is_by_owner(struct kvm_gmem_state *state)
+{
+	return !state->in_place || state->owner == current->mm;
+}
+
 /*
  * Whoever may not convert a page may not destroy it either.  The file is handed to
- * other processes for what is shared.
+ * other processes for what is shared; what a guest cannot get back is not destroyed
+ * even then.
  */
 static bool gmem_hole_is_allowed(struct inode *inode, pgoff_t start, pgoff_t end)
 {
 	struct kvm_gmem_state *state = kvm_gmem_state(inode);
 
-	return !state->in_place || state->owner == current->mm ||
-	       kvm_gmem_bitmap_find(&state->private, start, end, true) == end;
+	return gmem_hole_is_by_owner(state) ||
+	       (kvm_gmem_bitmap_find(&state->private, start, end, true) == end &&
+		!kvm_gmem_guest_has(inode, start, end));
+}
+
+/* The answer for all of a range, before any of it is gone. */
+static int gmem_hole_ask(struct inode *inode, pgoff_t start, pgoff_t end)
+{
+	int r;
+
+	if (gmem_hole_is_by_owner(kvm_gmem_state(inode)))
+		return 0;
+
+	r = down_read_killable(&inode->i_mapping->invalidate_lock);
+	if (r)
+		return r;
+
+	r = gmem_hole_is_allowed(inode, start, end) ? 0 : -EPERM;
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+
+	return r;
 }
 
 /* Where a piece that begins at @start ends: what is not there takes no time. */
@@ -92,8 +118,7 @@ long kvm_gmem_punch_holes(struct inode *inode, loff_t offset, loff_t len)
 	if (start >= end)
 		return 0;
 
-	if (!gmem_hole_is_allowed(inode, start, end))
-		return -EPERM;
+	r = gmem_hole_ask(inode, start, end);
 
 	for (; start < end && !r; start = next) {
 		if (fatal_signal_pending(current))

@@ -36,12 +36,19 @@ static struct pkvm_mapping *pkvm_gmem_mapping(struct kvm *kvm, gfn_t start, gfn_
 				       gfn_to_gpa(end) - 1);
 }
 
-/* Was the page that the vCPU wants taken away from the guest, or lost in an accident? */
-static int pkvm_gmem_fault_error(void)
+/*
+ * The vCPU faults where no page is to be given to it: 0 if another vCPU was faster and
+ * this one may go on, -EHWPOISON if the page has been taken away, else -EFAULT.
+ */
+static int pkvm_gmem_fault_error(struct kvm *kvm, gfn_t gfn)
 {
+	/* Negative where no leaf has been yet, and for what is no translation fault. */
 	int r = kvm_call_hyp_nvhe(__pkvm_vcpu_in_poison_fault);
 
-	return r > 0 ? -EHWPOISON : -EFAULT;
+	if (r)
+		return r > 0 ? -EHWPOISON : -EFAULT;
+
+	return pkvm_gmem_mapping(kvm, gfn, gfn + 1) ? 0 : -EFAULT;
 }
 
 /*
@@ -63,15 +70,12 @@ int kvm_arch_gmem_make_private(struct kvm *kvm, gfn_t gfn, kvm_pfn_t pfn,
 
 	guard(write_lock)(&kvm->mmu_lock);
 
-	/* Another vCPU was faster, unless EL2 has taken the page away. */
-	if (pkvm_gmem_mapping(kvm, gfn, gfn + 1)) {
-		r = kvm_call_hyp_nvhe(__pkvm_vcpu_in_poison_fault);
-		return r > 0 ? -EHWPOISON : 0;
-	}
+	if (pkvm_gmem_mapping(kvm, gfn, gfn + 1))
+		return pkvm_gmem_fault_error(kvm, gfn);
 
 	r = kvm_call_hyp_nvhe(__pkvm_host_donate_guest, pfn, gfn, true);
 	if (r)
-		return r == -ENOMEM ? r : pkvm_gmem_fault_error();
+		return r == -ENOMEM ? r : pkvm_gmem_fault_error(kvm, gfn);
 
 	swap(mapping, vcpu->arch.pkvm_memcache.mapping);
 	*mapping = (struct pkvm_mapping) {
@@ -91,13 +95,19 @@ int kvm_arch_gmem_make_private(struct kvm *kvm, gfn_t gfn, kvm_pfn_t pfn,
  */
 int pkvm_gmem_abort(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot, phys_addr_t ipa)
 {
+	struct kvm *kvm = vcpu->kvm;
 	gfn_t gfn = gpa_to_gfn(ipa);
 	kvm_pfn_t pfn;
 	int r;
 
-	/* Where a conversion comes between, the guest faults again. */
-	r = kvm_slot_mem_is_private(vcpu->kvm, slot, gfn) ?
-	    kvm_gmem_get_pfn(vcpu->kvm, slot, gfn, &pfn, NULL) : pkvm_gmem_fault_error();
+	if (kvm_slot_mem_is_private(kvm, slot, gfn)) {
+		/* Where a conversion comes between, the guest faults again. */
+		r = kvm_gmem_get_pfn(kvm, slot, gfn, &pfn, NULL);
+	} else {
+		/* What another vCPU has shared meanwhile is not to be converted back. */
+		guard(read_lock)(&kvm->mmu_lock);
+		r = pkvm_gmem_fault_error(kvm, gfn);
+	}
 	if (r)
 		kvm_prepare_memory_fault_exit(vcpu, gfn_to_gpa(gfn), PAGE_SIZE,
 					      kvm_is_write_fault(vcpu),
@@ -140,6 +150,13 @@ int pkvm_gmem_ask(struct kvm_vcpu *vcpu)
 
 	kvm_prepare_memory_fault_exit(vcpu, gpa, PAGE_SIZE, false, false, !share);
 	return -EFAULT;
+}
+
+bool kvm_arch_gmem_guest_has(struct kvm *kvm, gfn_t start, gfn_t end)
+{
+	guard(read_lock)(&kvm->mmu_lock);
+
+	return pkvm_gmem_mapping(kvm, start, end);
 }
 
 int kvm_arch_gmem_claim(struct kvm *kvm, const struct kvm_memory_slot *slot,

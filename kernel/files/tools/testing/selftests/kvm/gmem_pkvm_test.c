@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/falloc.h>
 #include <linux/sizes.h>
 
 #include "gmem_harness.h"
@@ -99,6 +100,13 @@ static void have_it_shared(struct gmem_vm *g, u64 page)
 {
 	give_to_the_guest(g, page);
 	gmem_convert(g, page, 1, SHARED, PRESERVE);
+}
+
+TEST_F(pkvm, capabilities_say_what_works)
+{
+	TEST_ASSERT_EQ(vm_check_cap(self->g.vm, KVM_CAP_MEMORY_FAULT_INFO), 1);
+	TEST_ASSERT_EQ(vm_check_cap(self->g.vm, KVM_CAP_MEMORY_ATTRIBUTES), 0);
+	TEST_ASSERT_EQ(kvm_check_cap(KVM_CAP_MEMORY_ATTRIBUTES), 0);
 }
 
 TEST_F(pkvm, payload_of_the_host_is_read_by_the_guest)
@@ -467,6 +475,41 @@ TEST_F(pkvm, hole_takes_a_shared_page_from_the_guest)
 	host_write(g, 4, 'h');
 	expect_missing(g, 4);
 	TEST_ASSERT_EQ(host_read(g, 4), 'h');
+}
+
+/* A hole of 1 page by a process that is not the VM's: 0 or errno. */
+static int punch_elsewhere(struct gmem_vm *g, u64 page)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid)
+		_exit(fallocate(g->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+				page * PAGE_SIZE, PAGE_SIZE) ? errno : 0);
+	TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	TEST_ASSERT(WIFEXITED(status), "The child was killed");
+
+	return WEXITSTATUS(status);
+}
+
+/* For the guest a hole is for good, so another process makes none where the guest is. */
+TEST_F(pkvm, other_process_takes_nothing_from_the_guest)
+{
+	struct gmem_vm *g = &self->g;
+
+	have_it_shared(g, 3);
+	give_to_the_guest(g, 5);
+	host_write(g, 7, letter(7));
+	TEST_ASSERT_EQ(punch_elsewhere(g, 3), EPERM);
+	TEST_ASSERT_EQ(punch_elsewhere(g, 5), EPERM);
+	TEST_ASSERT_EQ(host_read(g, 3), letter(3));
+	TEST_ASSERT_EQ(guest_read(g, 3), letter(3));
+	TEST_ASSERT_EQ(guest_read(g, 5), letter(5));
+
+	/* What the guest has never had is like any shared memory. */
+	TEST_ASSERT_EQ(punch_elsewhere(g, 7), 0);
+	TEST_ASSERT_EQ(host_read(g, 7), 0);
 }
 
 TEST_F(pkvm, closing_the_file_takes_all_pages_from_the_guest)
