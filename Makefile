@@ -20,6 +20,10 @@ C := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissi
 
 ARCH := $(or $(ARCH),x86_64)
 override ARCH := $(patsubst x86,x86_64,$(ARCH))
+# An override is not passed on by itself; the kernel's make has its own word for x86_64.
+ifneq ($(ARCH),x86_64)
+export ARCH
+endif
 arch = $(shell bash -c '. vm/arch/$(ARCH).sh && echo "$$$(1)"')
 SUFFIX := $(call arch,SUFFIX)
 CROSS_COMPILE := $(call arch,CROSS_COMPILE)
