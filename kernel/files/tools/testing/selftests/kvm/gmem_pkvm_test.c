@@ -121,6 +121,32 @@ TEST_F(pkvm, payload_of_the_host_is_read_by_the_guest)
 		TEST_ASSERT_EQ(guest_read(g, i), letter(i));
 }
 
+/* Times that a page is shared and taken back. */
+#define NR_SHARED	2000
+
+static void guest_shares_anonymous_memory(u64 gpa, u64 nr)
+{
+	struct arm_smccc_res res = {};
+	u64 i;
+
+	for (i = 0; i < nr && !res.a0; i++) {
+		smccc_hvc(MEM_SHARE, gpa, 0, 0, 0, 0, 0, 0, &res);
+		if (!res.a0)
+			smccc_hvc(MEM_UNSHARE, gpa, 0, 0, 0, 0, 0, 0, &res);
+	}
+	guest_answer(res.a0 ? 0 : i);
+}
+
+/* No exit to user space for any of it, and so no cost. */
+TEST_F(pkvm, anonymous_memory_is_shared_without_the_host)
+{
+	struct gmem_vm *g = &self->g;
+	u64 page = vm_phy_page_alloc(g->vm, KVM_GUEST_PAGE_TABLE_MIN_PADDR, 0);
+
+	guest_start(g, g->vcpu, guest_shares_anonymous_memory, page, NR_SHARED, 0);
+	expect_result(g, NR_SHARED);
+}
+
 /* Consent */
 
 FIXTURE(consent) {
