@@ -65,7 +65,7 @@ run: ## boot the kernel and show a guest whose memory is converted in place
 
 .PHONY: run-arm64
 run-arm64: ## a protected Linux on one guest_memfd, on an emulated arm64; needs gcc-aarch64-linux-gnu, qemu-system-arm
-	@$(MAKE) -s ARCH=arm64 kernel
+	@$(MAKE) --no-print-directory ARCH=arm64 kernel
 	@$(MAKE) -s ARCH=arm64 boot-linux
 	@examples/boot-linux/run
 
@@ -79,14 +79,14 @@ test: ## lint, unit tests, the suite in the machine
 
 .PHONY: test-arm64
 test-arm64: ## the suite, the command and the examples there; needs the same
-	@$(MAKE) -s ARCH=arm64 kernel
+	@$(MAKE) --no-print-directory ARCH=arm64 kernel
 	@ARCH=arm64 vm/selftests
 	@$(MAKE) -s ARCH=arm64 cli examples boot-linux
 	@tests/arm64
 
 .PHONY: test-arm64-debug
 test-arm64-debug: ## the suite there, on a kernel that looks for mistakes
-	@$(MAKE) -s ARCH=arm64 kernel
+	@$(MAKE) --no-print-directory ARCH=arm64 kernel
 	@ARCH=arm64 vm/selftests
 	@ARCH=arm64 vm/build debug
 	@tests/arm64 debug
