@@ -31,7 +31,7 @@ extern const struct guest_arch {
 	bool must_agree;
 } guest_arch;
 
-/* Make the vCPU and its code, after gmem_vm_init(). */
+/* Give the vCPU its code and its first registers. */
 void guest_start(struct vm *vm);
 
 /* What NONE leaves on this type of VM in a page that held @before. */

@@ -170,15 +170,6 @@ void guest_start(struct vm *vm)
 		      KVM_REG_ARM_CORE_REG(regs.pc),
 		.addr = (uintptr_t)&pc,
 	};
-	int size;
-
-	vm->vcpu = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
-	if (vm->vcpu < 0)
-		die("KVM_CREATE_VCPU");
-	size = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
-	vm->run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
-	if (vm->run == MAP_FAILED)
-		die("mmap of the vCPU");
 
 	if (ioctl(vm->fd, KVM_ARM_PREFERRED_TARGET, &init))
 		die("KVM_ARM_PREFERRED_TARGET");

@@ -109,7 +109,6 @@ void guest_start(struct vm *vm)
 	};
 	struct kvm_sregs sregs;
 	uint8_t *code;
-	int size;
 
 	code = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (code == MAP_FAILED)
@@ -120,14 +119,6 @@ void guest_start(struct vm *vm)
 	region.userspace_addr = (uintptr_t)code;
 	if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region))
 		die("KVM_SET_USER_MEMORY_REGION");
-
-	vm->vcpu = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
-	if (vm->vcpu < 0)
-		die("KVM_CREATE_VCPU");
-	size = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
-	vm->run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
-	if (vm->run == MAP_FAILED)
-		die("mmap of the vCPU");
 
 	if (ioctl(vm->vcpu, KVM_GET_SREGS, &sregs))
 		die("KVM_GET_SREGS");

@@ -14,6 +14,19 @@
 
 #include "guest.h"
 
+static void create_vcpu(struct vm *vm)
+{
+	int size;
+
+	vm->vcpu = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
+	if (vm->vcpu < 0)
+		die("KVM_CREATE_VCPU");
+	size = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	vm->run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
+	if (vm->run == MAP_FAILED)
+		die("mmap of the vCPU");
+}
+
 const char *vm_create(struct vm *vm, enum gmem_mechanism mechanism)
 {
 	struct gmem_vm_opts opts = GMEM_INIT(struct gmem_vm_opts);
@@ -50,6 +63,7 @@ const char *vm_create(struct vm *vm, enum gmem_mechanism mechanism)
 		errno = -r;
 		die("gmem_vm_init");
 	}
+	create_vcpu(vm);
 	guest_start(vm);
 	return NULL;
 }
