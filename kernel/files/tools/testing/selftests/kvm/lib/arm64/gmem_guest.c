@@ -264,8 +264,9 @@ void guest_touch_next(struct gmem_vm *g)
 	TEST_ASSERT_EQ(guest_run(g->vcpu, &value), GUEST_ANSWERS);
 }
 
-/* EL2 knows from then on, and the hypercall is abandoned. */
-void guest_agrees(struct gmem_vm *g, u64 page, u64 nr)
+/* Have the guest call @function for those of its pages that are @from. */
+static void guest_calls_for(struct gmem_vm *g, u64 page, u64 nr, enum page_owner from,
+			    u32 function, enum guest_exit exit, enum page_owner to)
 {
 	u64 i;
 
@@ -274,24 +275,18 @@ void guest_agrees(struct gmem_vm *g, u64 page, u64 nr)
 		return;
 
 	for (i = page; i < page + nr && i < GUEST_PAGES; i++) {
-		if (g->guest->owner[i] != GUESTS)
-			continue;
-		if (guest_calls(g, MEM_SHARE, i, GUEST_WANTS_SHARED))
-			g->guest->owner[i] = GUESTS_AND_SHARED;
+		if (g->guest->owner[i] == from && guest_calls(g, function, i, exit))
+			g->guest->owner[i] = to;
 	}
+}
+
+/* EL2 knows from then on, and the hypercall is abandoned. */
+void guest_agrees(struct gmem_vm *g, u64 page, u64 nr)
+{
+	guest_calls_for(g, page, nr, GUESTS, MEM_SHARE, GUEST_WANTS_SHARED, GUESTS_AND_SHARED);
 }
 
 void guest_takes_back(struct gmem_vm *g, u64 page, u64 nr)
 {
-	u64 i;
-
-	if (!g->guest)
-		return;
-
-	for (i = page; i < page + nr && i < GUEST_PAGES; i++) {
-		if (g->guest->owner[i] != GUESTS_AND_SHARED)
-			continue;
-		if (guest_calls(g, MEM_UNSHARE, i, GUEST_ANSWERS))
-			g->guest->owner[i] = GUESTS;
-	}
+	guest_calls_for(g, page, nr, GUESTS_AND_SHARED, MEM_UNSHARE, GUEST_ANSWERS, GUESTS);
 }
