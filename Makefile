@@ -18,8 +18,7 @@ STRESS_SECONDS ?= 300
 CFLAGS ?= -O2 -g
 C := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -MMD -MP
 
-ARCH := $(or $(ARCH),x86_64)
-override ARCH := $(patsubst x86,x86_64,$(ARCH))
+override ARCH := $(patsubst x86,x86_64,$(or $(ARCH),x86_64))
 # An override is not passed on by itself; the kernel's make has its own word for x86_64.
 ifneq ($(ARCH),x86_64)
 export ARCH

@@ -54,6 +54,19 @@ lock_tree()
 	flock 9
 }
 
+# kernel_make TREE OBJECTS ARG...: the kernel's make, for ARCH.  The results do not depend
+# on who builds them, or when.
+kernel_make()
+{
+	local tree=$1 objects=$2
+	shift 2
+	make -C "$tree" O="$objects" -j"$JOBS" V="$V" \
+		ARCH="$KERNEL_ARCH" CROSS_COMPILE="$CROSS_COMPILE" \
+		CC="$(command -v ccache >/dev/null && echo 'ccache ')${CROSS_COMPILE}gcc" \
+		KBUILD_BUILD_USER=gmem KBUILD_BUILD_HOST=gmem \
+		KBUILD_BUILD_TIMESTAMP='1970-01-01' "$@"
+}
+
 # step "what it does" LOG COMMAND...: run it with its output in LOG, show what
 # it does, how far it is (objects of TOTAL, when known) and how long it took.
 step()
