@@ -18,6 +18,7 @@ QEMU=qemu-system-aarch64
 MACHINE=virt,virtualization=on,gic-version=3
 CPU=max,pauth-impdef=on,lpa2=off,sve=off
 CONSOLE=ttyAMA0
+DEVICES=()
 BOOT_ARGS=
 SPARE_CPU=
 MODES=(protected nvhe vhe)
