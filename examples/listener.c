@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * Device assignment in small.  What stands for the IOMMU holds every shared page, here
- * by keeping it in a pipe, as VFIO would by pinning it.  A page that is held does not go
- * private, so the listener lets go before, and takes hold again after the page has come
- * back.
+ * A listener of one's own, for whoever holds what the guest shares: a back end in another
+ * process, or, as here, a pipe for each page.  A page that is held does not go private, so
+ * the listener lets go before, and takes hold again after the page has come back.  For an
+ * IOMMU there is one in the library, see vfio.c.
  */
 #define _GNU_SOURCE
 #include <gmem.h>
@@ -14,65 +14,64 @@
 
 #define PAGES		4ul
 
-struct iommu {
+struct back_end {
 	struct gmem_listener listener;
 	char *hva;
 	int pipes[PAGES][2];
 };
 
-static int hold(struct iommu *iommu, uint64_t page)
+static int hold(struct back_end *end, uint64_t page)
 {
-	struct iovec iov = { .iov_base = iommu->hva + page * PAGE, .iov_len = PAGE };
+	struct iovec iov = { .iov_base = end->hva + page * PAGE, .iov_len = PAGE };
 
-	/* Reading makes the page be there, as a device would want it. */
+	/* Reading makes the page be there. */
 	(void)*(volatile char *)iov.iov_base;
-	if (pipe(iommu->pipes[page]))
+	if (pipe(end->pipes[page]))
 		return -errno;
-	if (vmsplice(iommu->pipes[page][1], &iov, 1, 0) != (ssize_t)PAGE)
+	if (vmsplice(end->pipes[page][1], &iov, 1, 0) != (ssize_t)PAGE)
 		return -errno;
 	return 0;
 }
 
-static void let_go(struct iommu *iommu, uint64_t page)
+static void let_go(struct back_end *end, uint64_t page)
 {
-	close(iommu->pipes[page][0]);
-	close(iommu->pipes[page][1]);
+	close(end->pipes[page][0]);
+	close(end->pipes[page][1]);
 }
 
 static int before_private(struct gmem_listener *listener, const struct gmem_range *range)
 {
-	struct iommu *iommu = listener->arg;
+	struct back_end *end = listener->arg;
 	uint64_t page;
 
-	printf("  unmap from the device: %#llx, %llu bytes\n",
+	printf("  lets go of    %#llx, %llu bytes\n",
 	       (unsigned long long)range->gpa, (unsigned long long)range->size);
 	for (page = range->offset / PAGE; page < (range->offset + range->size) / PAGE; page++)
-		let_go(iommu, page);
+		let_go(end, page);
 	return 0;
 }
 
 static int after_shared(struct gmem_listener *listener, const struct gmem_range *range)
 {
-	struct iommu *iommu = listener->arg;
+	struct back_end *end = listener->arg;
 	uint64_t page;
 	int r = 0;
 
-	printf("  map for the device:    %#llx, %llu bytes\n",
+	printf("  takes hold of %#llx, %llu bytes\n",
 	       (unsigned long long)range->gpa, (unsigned long long)range->size);
 	for (page = range->offset / PAGE; !r && page < (range->offset + range->size) / PAGE; page++)
-		r = hold(iommu, page);
+		r = hold(end, page);
 	return r;
 }
 
 int main(void)
 {
-	struct iommu iommu = { .listener = GMEM_INIT(struct gmem_listener) };
+	struct back_end end = { .listener = GMEM_INIT(struct gmem_listener) };
 	struct gmem_result result = GMEM_INIT(struct gmem_result);
 	struct gmem_vm_opts opts = GMEM_INIT(struct gmem_vm_opts);
 	struct gmem_vm *memories;
 	struct gmem *ram;
 	struct vm vm;
-	uint64_t page;
 	void *hva;
 	int r;
 
@@ -81,35 +80,38 @@ int main(void)
 	check(gmem_vm_init(vm.fd, &opts, &memories), "gmem_vm_init");
 	check(gmem_create(memories, PAGES * PAGE, NULL, &ram), "gmem_create");
 	check(gmem_map(ram, &hva), "gmem_map");
-	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE), "gmem_bind");
 
-	iommu.hva = hva;
-	for (page = 0; page < PAGES; page++)
-		check(hold(&iommu, page), "hold");
-
+	end.hva = hva;
+	check(hold(&end, 1), "hold");
 	if (gmem_vm_probe(memories)->mechanism != GMEM_TWO_BACKINGS) {
-		r = gmem_convert_gpa(memories, DATA_GPA + PAGE, PAGE, GMEM_PRIVATE, NULL, &result);
+		r = gmem_convert(ram, 0, PAGES * PAGE, GMEM_PRIVATE, NULL, &result);
 		printf("without the listener: %s at %#llx\n", strerror(-r),
 		       (unsigned long long)result.where);
-		if (r != -EAGAIN || result.where != DATA_GPA + PAGE)
+		if (r != -EAGAIN || result.where != PAGE)
 			return 1;
 	}
+	let_go(&end, 1);
 
-	iommu.listener.before_private = before_private;
-	iommu.listener.after_shared = after_shared;
-	iommu.listener.arg = &iommu;
-	check(gmem_add_listener(memories, &iommu.listener), "gmem_add_listener");
+	/* It hears of all that is bound and shared, from the first page to the last. */
+	end.listener.before_private = before_private;
+	end.listener.after_shared = after_shared;
+	end.listener.flags = GMEM_LISTENER_REPLAY;
+	end.listener.arg = &end;
+	check(gmem_add_listener(memories, &end.listener), "gmem_add_listener");
 
+	printf("the memory is bound:\n");
+	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE), "gmem_bind");
 	printf("pages 1 and 2 to private:\n");
 	check(gmem_convert_gpa(memories, DATA_GPA + PAGE, 2 * PAGE, GMEM_PRIVATE, NULL, NULL),
 	      "to private");
 	printf("pages 1 and 2 to shared:\n");
 	check(gmem_convert_gpa(memories, DATA_GPA + PAGE, 2 * PAGE, GMEM_SHARED, NULL, NULL),
 	      "to shared");
+	printf("the listener is removed:\n");
+	check(gmem_remove_listener(memories, &end.listener), "gmem_remove_listener");
 
-	check(gmem_remove_listener(memories, &iommu.listener), "gmem_remove_listener");
-	for (page = 0; page < PAGES; page++)
-		let_go(&iommu, page);
+	/* So nobody has a page any more. */
+	check(gmem_convert(ram, 0, PAGES * PAGE, GMEM_PRIVATE, NULL, NULL), "all to private");
 	gmem_destroy(ram);
 	gmem_vm_exit(memories);
 	return 0;

@@ -21,6 +21,7 @@
 #define CODE_GPA	0x1000
 #define CODE_SLOT	0
 #define DATA_GPA	0x10000
+#define DEVICE_GPA	0x40000
 #define PAGE		4096ul
 
 struct vm {
@@ -37,6 +38,11 @@ enum guest {
 	GUEST_TO_UPPER_CASE,	/* of a string; then it lets the host have the page */
 	GUEST_WRITES_G,		/* one byte; then the same */
 	GUEST_SAYS_HI,		/* asks for the page to be shared, writes, rings, takes it back */
+	/*
+	 * x86: shares pages 1 and 2, has the device at DEVICE_GPA copy one to the other, rings,
+	 * takes page 2 back, writes 's', has it copied again, rings with what is there
+	 */
+	GUEST_HAS_A_DEVICE,
 };
 
 /* 0 goes on; anything else ends the program with what it was about. */

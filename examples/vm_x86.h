@@ -7,12 +7,32 @@
 #define BELL	0x80
 
 /* eax = KVM_HC_MAP_GPA_RANGE, ebx = gpa, ecx = pages, edx = attributes */
-#define MAP_GPA_RANGE(attributes)					\
+#define MAP_GPA_RANGE(page, pages, attributes)				\
 	0x66, 0xb8, KVM_HC_MAP_GPA_RANGE, 0, 0, 0,			\
-	0x66, 0xbb, 0, 0, DATA_GPA >> 16, 0,				\
-	0x66, 0xb9, 1, 0, 0, 0,						\
+	0x66, 0xbb, 0, (page) << 4, DATA_GPA >> 16, 0,			\
+	0x66, 0xb9, pages, 0, 0, 0,					\
 	0x66, 0xba, attributes, 0, 0, 0,				\
 	0x0f, 0x01, 0xd9	/* vmmcall */
+#define SHARE(page, pages)	MAP_GPA_RANGE(page, pages, 0)
+#define TAKE_BACK(page, pages)	MAP_GPA_RANGE(page, pages, 1 << 4)
+
+#define PUT(page, at, c)	0xc6, 0x06, at, (page) << 4, c	/* mov byte [..], c */
+
+/*
+ * The registers of QEMU's edu, from es: source 0x80, destination 0x88, count 0x90, command
+ * 0x98.  It has memory of its own at 0x40000.
+ */
+#define SET(reg, b0, b1, b2)						\
+	0x26, 0x66, 0xc7, 0x06, reg, 0, b0, b1, b2, 0	/* mov dword es:[reg], .. */
+#define DMA(command)							\
+	SET(0x90, 0, 8, 0), SET(0x98, command, 0, 0),			\
+	0x26, 0x66, 0xa1, 0x98, 0,	/* again: mov eax, es:[0x98] */	\
+	0xa8, 1,			/* test al, 1 */		\
+	0x75, 0xf7			/* jnz again */
+/* Half a page to the device, and on to another page. */
+#define COPY_BY_DEVICE(from, to)					\
+	SET(0x80, 0, (from) << 4, DATA_GPA >> 16), SET(0x88, 0, 0, 4), DMA(1),	\
+	SET(0x80, 0, 0, 4), SET(0x88, 0, (to) << 4, DATA_GPA >> 16), DMA(3)
 
 /* Memory is the host's to take, so the first two have nothing to say about it. */
 static const uint8_t guest_to_upper_case[] = {
@@ -33,11 +53,23 @@ static const uint8_t guest_writes_g[] = {
 };
 
 static const uint8_t guest_says_hi[] = {
-	MAP_GPA_RANGE(0),
-	0xc6, 0x06, 0, 0, 'h',	/* mov byte [0], 'h' */
-	0xc6, 0x06, 1, 0, 'i',	/* mov byte [1], 'i' */
+	SHARE(0, 1),
+	PUT(0, 0, 'h'), PUT(0, 1, 'i'),
 	0xe6, BELL,		/* out BELL, al */
-	MAP_GPA_RANGE(1 << 4),
+	TAKE_BACK(0, 1),
+	0xf4,			/* hlt */
+};
+
+static const uint8_t guest_has_a_device[] = {
+	SHARE(1, 2),
+	PUT(1, 0, 'D'), PUT(1, 1, 'M'), PUT(1, 2, 'A'),
+	COPY_BY_DEVICE(1, 2),
+	0xe6, BELL,		/* out BELL, al */
+	TAKE_BACK(2, 1),
+	PUT(2, 0, 's'),
+	COPY_BY_DEVICE(1, 2),
+	0xa0, 0, 2 << 4,	/* mov al, [0x2000] */
+	0xe6, BELL,		/* out BELL, al */
 	0xf4,			/* hlt */
 };
 
@@ -50,6 +82,7 @@ static inline void vm_start(struct vm *vm, struct gmem_vm *memories, enum guest 
 		[GUEST_TO_UPPER_CASE] = { guest_to_upper_case, sizeof(guest_to_upper_case) },
 		[GUEST_WRITES_G] = { guest_writes_g, sizeof(guest_writes_g) },
 		[GUEST_SAYS_HI] = { guest_says_hi, sizeof(guest_says_hi) },
+		[GUEST_HAS_A_DEVICE] = { guest_has_a_device, sizeof(guest_has_a_device) },
 	};
 	struct kvm_enable_cap cap = {
 		.cap = KVM_CAP_EXIT_HYPERCALL, .args = { 1 << KVM_HC_MAP_GPA_RANGE },
@@ -74,6 +107,8 @@ static inline void vm_start(struct vm *vm, struct gmem_vm *memories, enum guest 
 	sregs.cs.selector = CODE_GPA >> 4;
 	sregs.ds.base = DATA_GPA;
 	sregs.ds.selector = DATA_GPA >> 4;
+	sregs.es.base = DEVICE_GPA;
+	sregs.es.selector = DEVICE_GPA >> 4;
 	check(sys(ioctl(vm->vcpu, KVM_SET_SREGS, &sregs)), "KVM_SET_SREGS");
 	check(sys(ioctl(vm->vcpu, KVM_SET_REGS, &regs)), "KVM_SET_REGS");
 }

@@ -6,15 +6,6 @@
 
 #include "internal.h"
 
-void wait_for_conversions(struct gmem_vm *vm)
-{
-	vm->nr_waiting++;
-	while (vm->requests)
-		pthread_cond_wait(&vm->changed, &vm->lock);
-	vm->nr_waiting--;
-	pthread_cond_broadcast(&vm->changed);
-}
-
 /* How many bindings end at or before @gpa: where one for it is, or belongs. */
 static size_t position(const struct gmem_vm *vm, uint64_t gpa)
 {
@@ -82,23 +73,22 @@ static int check_room(const struct gmem_vm *vm, const struct binding *new)
 static int set_attributes(const struct binding *b, bool bind)
 {
 	struct gmem_vm *vm = b->gmem->vm;
-	uint64_t page = b->offset / vm->page_size, end = page + b->size / vm->page_size, stop;
-	bool is_private;
-	int r;
+	uint64_t end = b->offset + b->size;
+	struct gmem_range range = { .offset = b->offset };
+	int r = 0;
 
 	if (vm->probe.mechanism != GMEM_TWO_BACKINGS)
 		return 0;
 
-	for (; page < end; page = stop) {
-		is_private = states_is_private(&b->gmem->states, page);
-		stop = states_find(&b->gmem->states, page, end, !is_private);
-		r = set_attributes_of_vm(vm->fd, b->gpa + (page * vm->page_size - b->offset),
-					 (stop - page) * vm->page_size, bind && is_private);
-		if (r)
-			return r;
+	for (; !r && range.offset < end; range.offset += range.size) {
+		pthread_mutex_lock(&vm->lock);
+		look(b->gmem, range.offset, end, b->gpa + (range.offset - b->offset), &range);
+		pthread_mutex_unlock(&vm->lock);
+		r = set_attributes_of_vm(vm->fd, range.gpa, range.size,
+					 bind && range.attributes == GMEM_PRIVATE);
 	}
 
-	return 0;
+	return r;
 }
 
 static int insert(struct gmem_vm *vm, const struct binding *new)
@@ -129,10 +119,38 @@ static bool is_range(const struct gmem_vm *vm, uint64_t start, uint64_t size)
 	return size && !(start % vm->page_size) && !(size % vm->page_size) && start + size > start;
 }
 
+/* @b is in the list, and nobody else touches what it covers. */
+static int make_slot(const struct binding *b)
+{
+	struct gmem_vm *vm = b->gmem->vm;
+	int r;
+
+	/* Before there is a slot, so that no vCPU meets the wrong half. */
+	r = set_attributes(b, true);
+	if (!r)
+		r = set_slot(vm->fd, b->slot, b->gpa, b->size, (char *)b->gmem->hva + b->offset,
+			     b->gmem->private_fd, b->offset);
+	if (r)
+		goto undo_attributes;
+
+	r = tell_binding(vm, b->gpa, b->size, false, false);
+	if (!r)
+		return 0;
+
+	set_slot(vm->fd, b->slot, b->gpa, 0, NULL, -1, 0);
+undo_attributes:
+	set_attributes(b, false);
+	return r;
+}
+
 API int gmem_bind(struct gmem *gmem, uint32_t slot, uint64_t gpa, uint64_t offset, uint64_t size)
 {
 	struct binding new = {
 		.gmem = gmem, .slot = slot, .gpa = gpa, .offset = offset, .size = size,
+	};
+	struct turn turn = {
+		.gpa = gpa, .gpa_end = gpa + size,
+		.gmem = gmem, .offset = offset, .offset_end = offset + size,
 	};
 	struct gmem_vm *vm = gmem->vm;
 	void *hva;
@@ -144,106 +162,125 @@ API int gmem_bind(struct gmem *gmem, uint32_t slot, uint64_t gpa, uint64_t offse
 	if (r)
 		return r;
 
-	pthread_mutex_lock(&vm->lock);
-	wait_for_conversions(vm);
+	take_turn(vm, &turn);
 	r = check_room(vm, &new);
 	if (!r)
 		r = insert(vm, &new);
-	if (r)
-		goto out_unlock;
-
-	/* Before there is a slot, so that no vCPU meets the wrong half. */
-	r = set_attributes(&new, true);
-	if (!r)
-		r = set_slot(vm->fd, slot, gpa, size, (char *)hva + offset, gmem->private_fd,
-			     offset);
-	if (r) {
-		set_attributes(&new, false);
-		erase(vm, position(vm, gpa));
+	if (!r) {
+		pthread_mutex_unlock(&vm->lock);
+		r = make_slot(&new);
+		pthread_mutex_lock(&vm->lock);
+		if (r)
+			erase(vm, position(vm, gpa));
 	}
+	end_turn(vm, &turn);
 
-out_unlock:
-	pthread_mutex_unlock(&vm->lock);
 	return r;
 }
 
 API int gmem_exclude(struct gmem_vm *vm, uint64_t gpa, uint64_t size)
 {
+	struct turn turn = { .gpa = gpa, .gpa_end = gpa + size };
 	struct binding new = { .gpa = gpa, .size = size };
 	int r;
 
 	if (!is_range(vm, gpa, size))
 		return -EINVAL;
 
-	pthread_mutex_lock(&vm->lock);
-	wait_for_conversions(vm);
+	take_turn(vm, &turn);
 	r = check_room(vm, &new);
 	if (!r)
 		r = insert(vm, &new);
-	pthread_mutex_unlock(&vm->lock);
+	end_turn(vm, &turn);
 
 	return r;
 }
 
-/* @lock is held, no conversion is under way. */
-static int remove_binding(struct gmem_vm *vm, size_t i)
+/*
+ * @lock is held, and let go of on the way; the turn covers the binding.  @forced: a listener
+ * that refuses does not keep it.
+ */
+static int remove_binding(struct gmem_vm *vm, const struct binding *b, bool forced)
 {
-	struct binding b = vm->bindings[i];
+	struct binding old = *b;
 	int r = 0;
 
-	if (b.gmem) {
-		r = set_slot(vm->fd, b.slot, b.gpa, 0, NULL, -1, 0);
-		if (r)
-			return r;
-		/* Fails for want of memory at most, where there was a slot before. */
-		set_attributes(&b, false);
+	if (old.gmem) {
+		pthread_mutex_unlock(&vm->lock);
+		r = tell_binding(vm, old.gpa, old.size, true, forced);
+		if (!r || forced) {
+			r = set_slot(vm->fd, old.slot, old.gpa, 0, NULL, -1, 0);
+			/* Fails for want of memory at most, where there was a slot before. */
+			if (!r)
+				set_attributes(&old, false);
+			/* The guest has it still; what is forgotten nobody could let go of later. */
+			else if (!forced)
+				tell_binding(vm, old.gpa, old.size, false, true);
+		}
+		pthread_mutex_lock(&vm->lock);
 	}
-	erase(vm, i);
-	return 0;
+	if (!r)
+		erase(vm, position(vm, old.gpa));
+	return r;
 }
 
 API int gmem_unbind(struct gmem_vm *vm, uint64_t gpa)
 {
-	int r = -ENXIO;
-	size_t i;
+	const struct binding *b;
+	bool again = true;
+	int r = 0;
 
-	pthread_mutex_lock(&vm->lock);
-	wait_for_conversions(vm);
-	i = position(vm, gpa);
-	if (i < vm->nr_bindings && vm->bindings[i].gpa == gpa)
-		r = remove_binding(vm, i);
-	pthread_mutex_unlock(&vm->lock);
+	/* A larger one may have been bound there while this one waited. */
+	while (again) {
+		struct turn turn = { .gpa = gpa };
+
+		pthread_mutex_lock(&vm->lock);
+		b = binding_at(vm, gpa);
+		turn.gpa_end = b && b->gpa == gpa ? gpa + b->size : gpa + 1;
+		pthread_mutex_unlock(&vm->lock);
+
+		take_turn(vm, &turn);
+		b = binding_at(vm, gpa);
+		again = b && b->gpa == gpa && gpa + b->size > turn.gpa_end;
+		if (!b || b->gpa != gpa)
+			r = -ENXIO;
+		else if (!again)
+			r = remove_binding(vm, b, false);
+		end_turn(vm, &turn);
+	}
 
 	return r;
 }
 
 int unbind_all(struct gmem *gmem)
 {
+	struct turn turn = { .gmem = gmem, .offset_end = gmem->size };
 	struct gmem_vm *vm = gmem->vm;
+	const struct binding *b;
+	uint64_t gpa = 0;
 	int r, error = 0;
-	size_t i;
 
-	pthread_mutex_lock(&vm->lock);
-	wait_for_conversions(vm);
-	for (i = vm->nr_bindings; i-- > 0; ) {
-		if (vm->bindings[i].gmem != gmem)
+	take_turn(vm, &turn);
+	/* Others may bind and unbind meanwhile, so by address. */
+	while ((b = binding_at(vm, gpa))) {
+		gpa = b->gpa + b->size;
+		if (b->gmem != gmem)
 			continue;
-		r = remove_binding(vm, i);
+		r = remove_binding(vm, b, true);
 		if (!r)
 			continue;
 		/* A slot that KVM does not give back is forgotten all the same. */
-		erase(vm, i);
+		erase(vm, position(vm, gpa - 1));
 		if (r != -EIO)
 			error = r;
 	}
-	pthread_mutex_unlock(&vm->lock);
+	end_turn(vm, &turn);
 
 	return error;
 }
 
-/* From @offset to where its state ends, @end at the latest.  @lock is held. */
-static void look(struct gmem *gmem, uint64_t offset, uint64_t end, uint64_t gpa,
-		 struct gmem_range *range)
+void look(struct gmem *gmem, uint64_t offset, uint64_t end, uint64_t gpa,
+	  struct gmem_range *range)
 {
 	size_t page_size = gmem->vm->page_size;
 	uint64_t page = offset / page_size;

@@ -13,13 +13,13 @@
  *   that were not known when the caller was compiled are 0; a library that is older
  *   than its caller says -E2BIG rather than ignore one that is set.
  * - Safe in all threads: gmem_convert(), gmem_convert_gpa(), gmem_lookup(),
- *   gmem_lookup_gpa(), gmem_handle_exit() and what returns a constant.  Conversions of
- *   ranges that overlap wait for each other; others run side by side.  gmem_bind(),
- *   gmem_exclude(), gmem_unbind(), gmem_destroy() and the listeners' functions wait until
- *   no conversion of the VM is under way, and those that come later wait for them.
- *   Creating and gmem_map() may run beside conversions.
- * - A listener and the busy hook are called within a conversion.  They may look up, and
- *   must not call what waits for conversions, nor convert; nor wait for who does.
+ *   gmem_lookup_gpa(), gmem_handle_exit(), gmem_bind(), gmem_exclude(), gmem_unbind(), adding
+ *   and removing listeners, and what returns a constant.  What touches the same range waits
+ *   for what came before; the rest runs side by side.  Listeners come and go alone.
+ *   Creating and gmem_map() may run beside all of it; gmem_destroy() beside all that does
+ *   not use the memory.
+ * - A listener and the busy hook are called while others wait.  They may look up, and must
+ *   not convert, bind, unbind, destroy, add or remove; nor wait for who does.
  * - No conversion, lookup or exit allocates memory.
  */
 #ifndef GMEM_H
@@ -207,9 +207,15 @@ struct gmem_range {
  * by the other one, in the same thread.  Either may block and may look states up, which
  * are the ones of before the conversion; see above for what it must not.
  *
- * Of each range listeners are told in the order in which they were added, and undone in
- * the reverse.  before_private() returns 0, or -errno to refuse the conversion.  So does
+ * Listeners are told in the order in which they were added, each of all ranges, and undone
+ * in the reverse.  before_private() returns 0, or -errno to refuse the conversion.  So does
  * after_shared(): then all goes back to private, as far as that is possible.
+ *
+ * begin() and commit() may be NULL.  They are around the ranges that one listener is told
+ * of together, so that it can collect them and send one message: begin() says what they
+ * become, and commit() has the answer, 0 or -errno.  A listener with commit() that refuses, in
+ * whichever of the functions, has taken all of them back itself: commit() is not called
+ * after another has refused, and nothing of it is undone.
  *
  * An undo goes on when a listener refuses, and result->undo_error has what the first one
  * returned.  A range that one does not let go of stays shared.  What stays shared, as the
@@ -221,15 +227,82 @@ struct gmem_listener {
 	int (*before_private)(struct gmem_listener *listener, const struct gmem_range *range);
 	int (*after_shared)(struct gmem_listener *listener, const struct gmem_range *range);
 	void *arg;
+	uint64_t flags;
+	int (*begin)(struct gmem_listener *listener, uint64_t attributes);
+	int (*commit)(struct gmem_listener *listener);
 };
 
+/* For gmem_listener.flags */
+
 /*
- * @listener stays the caller's, in place until it is removed.  Adding does not call it
- * for what is shared already: iterate with gmem_lookup().  -EINVAL: without its size or
- * a function; -EEXIST: is there already; -ENOMEM, -E2BIG.  Removing: -ENOENT.
+ * Tell it of all that is bound and shared, and of nothing else: as it is added and removed,
+ * and as memory is bound and unbound.
+ */
+#define GMEM_LISTENER_REPLAY	(1ull << 0)
+/*
+ * It can let go of a range in which it does not hold every page.  Then before_private() is
+ * told of each part of a request once, rather than of each range that changes.
+ */
+#define GMEM_LISTENER_GAPS	(1ull << 1)
+
+/*
+ * @listener stays the caller's, in place until it is removed.
+ *
+ * With GMEM_LISTENER_REPLAY adding calls after_shared() for what is bound and shared, and
+ * removing before_private(); gmem_bind() and gmem_unbind() do the same for their range.  No
+ * conversion of the range runs meanwhile, so each page is told of exactly once.  Adding,
+ * binding and unbinding are undone if it refuses, and return what it did; removing goes
+ * on, and returns the first refusal.  Without the flag nobody is told: iterate with
+ * gmem_lookup().
+ *
+ * -EINVAL: without its size or a function, or a flag that does not exist; -EEXIST: is there
+ * already; -ENOMEM, -E2BIG.  Removing: -ENOENT.
  */
 int gmem_add_listener(struct gmem_vm *vm, struct gmem_listener *listener);
 int gmem_remove_listener(struct gmem_vm *vm, struct gmem_listener *listener);
+
+/* ---- Devices behind an IOMMU ---------------------------------------------- */
+
+/* A listener of the library's own. */
+struct gmem_iommu;
+
+struct gmem_iommu_opts {
+	size_t struct_size;
+	/*
+	 * An iommufd, or a container of VFIO that has a group and a type1 IOMMU.  It stays
+	 * the caller's, and open until gmem_remove_iommu().
+	 */
+	int fd;
+	uint32_t ioas_id;		/* of the iommufd; 0 for a container */
+};
+
+/*
+ * Have an IOMMU map all that is bound and shared, for reading and writing, at the
+ * guest's addresses, from now until it is removed: with conversions, gmem_bind() and
+ * gmem_unbind().  What is private, or not in a memory of @vm, is never mapped by it, and
+ * nobody else may map or unmap in the range of the bindings.
+ *
+ * Attach the devices first, as an IOAS without one pins nothing and fails later, when one is
+ * attached, over what is private by then.
+ *
+ * An iommufd is best.  Without mappings, and with no other IOAS for VFIO's calls
+ * (IOMMU_VFIO_IOAS), it is made to have small pages; then a range that is shared is one
+ * mapping, from which conversions cut.  Otherwise each page is a mapping of its own, of which
+ * a container has vfio_iommu_type1.dma_entry_limit, 65535 unless it is raised: 256 MiB.
+ *
+ * -EINVAL, -ENOTTY, -EBADF: not an iommufd, nor a container with an IOMMU; -ENOENT: no such
+ * IOAS; -ENOSPC: more shared pages than type1 has mappings; -ENOMEM: also the limit of locked
+ * memory; what else the kernel says to the first mapping, as -EINVAL for addresses that the
+ * IOMMU does not have.  Then nothing is mapped.
+ */
+int gmem_add_iommu(struct gmem_vm *vm, const struct gmem_iommu_opts *opts,
+		   struct gmem_iommu **iommu);
+
+/*
+ * Unmap all of it.  NULL is ignored.  @iommu is gone in any case; -errno is what the
+ * kernel said first when it did not unmap, and then closing @fd does.
+ */
+int gmem_remove_iommu(struct gmem_iommu *iommu);
 
 /* ---- Conversion ---------------------------------------------------------- */
 

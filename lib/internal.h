@@ -39,14 +39,30 @@ struct binding {
 	uint32_t slot;
 };
 
-struct request;
+/* A listener, as its caller has it and as this library knows it. */
+struct listening {
+	struct gmem_listener *caller;
+	struct gmem_listener known;
+};
 
 /*
- * A VM is the list of its bindings, sorted by gpa.  @lock protects everything in it.  A
- * conversion holds it briefly and never while it calls something that may block; bind and
- * unbind hold it while the kernel makes or deletes a slot, with no conversion under way.
- * What stays while one is: the bindings, as changing them waits for @requests to be empty;
- * the states of the range, as @requests has it.
+ * What somebody changes: everything, a range of guest physical addresses, offsets of a
+ * memory, or both of these.  On the stack of who does it.
+ */
+struct turn {
+	struct turn *next;
+	bool all;
+	uint64_t gpa;
+	uint64_t gpa_end;
+	const struct gmem *gmem;
+	uint64_t offset;
+	uint64_t offset_end;
+};
+
+/*
+ * A VM is the list of its bindings, sorted by gpa.  @lock protects everything in it, and is
+ * not held while something is called that may block.  What stays while somebody has a turn:
+ * the states and the bindings of what it touches, and the listeners.
  */
 struct gmem_vm {
 	int fd;
@@ -57,12 +73,11 @@ struct gmem_vm {
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	struct request *requests;
-	/* Who waits for @requests to be empty; new ones wait for them. */
-	unsigned int nr_waiting;
+	/* In the order in which they came; those that wait are among them. */
+	struct turn *turns;
 	struct binding *bindings;
 	size_t nr_bindings;
-	struct gmem_listener **listeners;
+	struct listening *listeners;
 	size_t nr_listeners;
 };
 
@@ -80,7 +95,7 @@ struct gmem {
  * offsets of @gmem.
  */
 struct request {
-	struct request *next;
+	struct turn turn;
 	struct gmem_vm *vm;
 	struct gmem *gmem;
 	uint64_t start;
@@ -90,18 +105,56 @@ struct request {
 	struct gmem_convert_opts opts;
 	struct gmem_result result;
 	uint64_t began_ms;
-	/* How far it is, for an undo: up to where converted, and how often a listener agreed. */
+	/*
+	 * How far it is, for an undo: up to where converted, how many listeners have agreed
+	 * to all of it, and up to where the next one has.
+	 */
 	uint64_t converted;
-	size_t told;
+	size_t nr_told;
+	uint64_t told_until;
 };
+
+/* queue.c */
+
+/* Wait for what came before and touches the same.  @lock is held then. */
+void take_turn(struct gmem_vm *vm, struct turn *turn);
+/* @lock is held before. */
+void end_turn(struct gmem_vm *vm, struct turn *turn);
+
+/* request.c */
+
+/* -EINVAL, -EOPNOTSUPP: a request that nothing can make right. */
+int check_request(const struct request *req, uint64_t size, uint64_t attributes);
+/* -ENXIO, -EPERM: what it covers.  @lock is held. */
+int check_bindings(struct request *req);
+/*
+ * The part of a request that begins at *@at, in one memory and bound in one piece, or
+ * unbound; *@at is moved behind it.  False at the end.  By gpa, that everything is
+ * bound has been checked, and stays so.  @lock is held.
+ */
+bool next_part(const struct request *req, uint64_t *at, struct gmem_range *part);
+/*
+ * The same for pages that change, so that one part can be many; or with @gaps one range
+ * from the first one that changes to the end of the part.  @lock is not held.
+ */
+bool next_change(const struct request *req, uint64_t *at, bool gaps, struct gmem_range *change);
+/* Where @range is, as the request counts it. */
+uint64_t address_of(const struct request *req, const struct gmem_range *range);
+/* @r, after noting where and why. */
+int fail(struct request *req, enum gmem_step step, uint64_t where, int r);
+
+/* listener.c: -errno of the one that refused; no lock is held. */
+
+int tell(struct listening *to, const struct gmem_range *range, bool to_private);
+int tell_all(struct request *req);
+/*
+ * Tell those who want to know of what is shared in a binding: to take hold, or to let go.
+ * If one refuses, those that did are told the opposite, unless it is to @go_on.
+ */
+int tell_binding(struct gmem_vm *vm, uint64_t gpa, uint64_t size, bool let_go, bool go_on);
 
 /* binding.c */
 
-/*
- * Wait until no conversion is under way; those that come later wait.  @lock is held then,
- * and before.
- */
-void wait_for_conversions(struct gmem_vm *vm);
 /* The binding that @gpa is in, or the first behind it, or NULL. */
 const struct binding *binding_at(const struct gmem_vm *vm, uint64_t gpa);
 /*
@@ -109,6 +162,9 @@ const struct binding *binding_at(const struct gmem_vm *vm, uint64_t gpa);
  * lowered to where the next binding begins.
  */
 const struct binding *binding_of(const struct gmem *gmem, uint64_t offset, uint64_t *end);
+/* From @offset to where its state ends, @end at the latest.  @lock is held. */
+void look(struct gmem *gmem, uint64_t offset, uint64_t end, uint64_t gpa,
+	  struct gmem_range *range);
 /* Unbind @gmem everywhere.  -errno: a VM that lives, so no -EIO, has a slot of it still. */
 int unbind_all(struct gmem *gmem);
 

@@ -6,6 +6,7 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 WRAP := -Wl,--wrap=ioctl,--wrap=fallocate,--wrap=mmap,--wrap=memfd_create,--wrap=ftruncate,--wrap=clock_gettime,--wrap=nanosleep
 UNIT_FLAGS := -std=gnu11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -MMD -MP -Ilib $(UAPI)
 LIB_SOURCES := $(wildcard lib/*.c) $(wildcard lib/*.h)
+LIBGMEM_UNIT := $(wildcard tests/libgmem/*.[ch]) tests/fake_kvm.c tests/fake_kvm.h $(LIB_SOURCES)
 
 .PHONY: unit
 unit: $(addprefix $(O)/tests/,gmem_bitmap_unit libgmem_unit states_unit libgmem_valgrind) ## build the unit tests of the host
@@ -14,23 +15,24 @@ $(O)/tests/gmem_bitmap_unit: tests/gmem_bitmap_unit.c tests/shim.h kernel/files/
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_FLAGS) $(SANITIZE) -Itests/shim -o $@ $< -lcmocka
 
-$(O)/tests/libgmem_unit: tests/libgmem_unit.c tests/fake_kvm.c tests/fake_kvm.h $(LIB_SOURCES)
+$(O)/tests/libgmem_unit: $(LIBGMEM_UNIT)
 	@mkdir -p $(@D)
-	$(CC) $(UNIT_FLAGS) $(SANITIZE) $(WRAP) -o $@ $(filter %.c,$^) -lcmocka
+	$(CC) $(UNIT_FLAGS) $(SANITIZE) -Itests $(WRAP) -o $@ $(filter %.c,$^) -lcmocka
 
-$(O)/tests/libgmem_valgrind: tests/libgmem_unit.c tests/fake_kvm.c tests/fake_kvm.h $(LIB_SOURCES)
+$(O)/tests/libgmem_valgrind: $(LIBGMEM_UNIT)
 	@mkdir -p $(@D)
-	$(CC) $(UNIT_FLAGS) $(WRAP) -o $@ $(filter %.c,$^) -lcmocka
+	$(CC) $(UNIT_FLAGS) -Itests $(WRAP) -o $@ $(filter %.c,$^) -lcmocka
 
 $(O)/tests/states_unit: tests/states_unit.c lib/states.c lib/internal.h
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_FLAGS) $(SANITIZE) -o $@ $(filter %.c,$^) -lcmocka
 
 # FUZZ_SECONDS=10 of random requests; what breaks is kept in $O/tests/fuzz.
-$(O)/tests/fuzz_ranges: tests/fuzz_ranges.c tests/fake_kvm.c tests/fake_kvm.h $(LIB_SOURCES)
+$(O)/tests/fuzz_ranges: tests/fuzz_ranges.c $(wildcard tests/libgmem/picture.[ch]) \
+		tests/fake_kvm.c tests/fake_kvm.h $(LIB_SOURCES)
 	@mkdir -p $(@D)
 	clang $(filter-out -MMD -MP,$(UNIT_FLAGS)) -Wno-missing-field-initializers \
-		-fsanitize=fuzzer,address,undefined $(WRAP) -o $@ $(filter %.c,$^)
+		-fsanitize=fuzzer,address,undefined -Itests $(WRAP) -o $@ $(filter %.c,$^)
 
 FUZZ_SECONDS ?= 10
 

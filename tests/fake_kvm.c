@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /* The fake's side of the system calls that the library makes. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +12,8 @@
 #include "kvm_abi.h"
 
 struct fake fake;
+/* One call at a time; they note as well. */
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
 int __real_memfd_create(const char *name, unsigned int flags);
 int __real_ftruncate(int fd, off_t size);
@@ -40,10 +43,13 @@ void fake_fail(enum fake_call call, unsigned int from, unsigned int count, int e
 
 void fake_note(char what)
 {
-	size_t length = strlen(fake.trace);
+	size_t length;
 
+	pthread_mutex_lock(&lock);
+	length = strlen(fake.trace);
 	if (length < sizeof(fake.trace) - 1)
 		fake.trace[length] = what;
+	pthread_mutex_unlock(&lock);
 }
 
 struct fake_file *fake_file(int fd)
@@ -211,9 +217,11 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	arg = va_arg(list, void *);
 	va_end(list);
 
+	pthread_mutex_lock(&lock);
 	switch (request) {
 	case KVM_CHECK_EXTENSION:
-		return fake.capability;
+		error = -fake.capability;
+		break;
 	case KVM_CREATE_GUEST_MEMFD:
 		error = create(arg);
 		break;
@@ -230,6 +238,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 		error = ENOTTY;
 		break;
 	}
+	pthread_mutex_unlock(&lock);
 	if (error <= 0)
 		return -error;
 	errno = error;
@@ -239,17 +248,23 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t size);
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t size)
 {
-	struct fake_file *file = fake_file(fd);
+	struct fake_file *file;
 	off_t at;
+	int error;
 
 	(void)mode;
-	errno = scripted(CALL_PUNCH);
-	if (errno)
-		return -1;
-	fake_note('p');
-	for (at = offset; file && at < offset + size; at += PAGE)
-		file->punched[at / PAGE]++;
-	return 0;
+	pthread_mutex_lock(&lock);
+	file = fake_file(fd);
+	error = scripted(CALL_PUNCH);
+	if (!error) {
+		fake_note('p');
+		for (at = offset; file && at < offset + size; at += PAGE)
+			file->punched[at / PAGE]++;
+	}
+	pthread_mutex_unlock(&lock);
+	errno = error;
+
+	return error ? -1 : 0;
 }
 
 int __wrap_memfd_create(const char *name, unsigned int flags);

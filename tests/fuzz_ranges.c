@@ -2,7 +2,7 @@
 /*
  * libFuzzer on how requests are split: the input binds, excludes, converts and makes
  * calls of the kernel fail and a listener refuse.  After each conversion the library's
- * states are the kernel's and the listener's; one that succeeds has changed exactly the
+ * states are the kernel's and the listeners'; one that succeeds has changed exactly the
  * pages that it should, and one that fails has changed none unless it says so.
  */
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 
 #include "fake_kvm.h"
 #include "gmem.h"
+#include "libgmem/picture.h"
 
 #define NR_MEMORIES	3
 #define MEMORY_PAGES	16
@@ -17,6 +18,8 @@
 
 static struct gmem_vm *vm;
 static struct gmem *memories[NR_MEMORIES];
+/* They hold what is bound and shared: told before the listener that refuses, and after. */
+static struct picture pictures[2];
 
 static void must(bool condition)
 {
@@ -133,7 +136,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(!gmem_vm_init(fake.vm_fd, &opts, &vm));
 	for (i = 0; i < NR_MEMORIES; i++)
 		must(!gmem_create(vm, MEMORY_PAGES * PAGE, NULL, &memories[i]));
+	picture_init(&pictures[0], vm, GMEM_LISTENER_REPLAY, false);
+	picture_init(&pictures[1], vm, GMEM_LISTENER_REPLAY | GMEM_LISTENER_GAPS, true);
+	must(!gmem_add_listener(vm, &pictures[0].listener));
 	must(!gmem_add_listener(vm, &listener));
+	must(!gmem_add_listener(vm, &pictures[1].listener));
 	/* To begin with, halves of memories side by side, or most ranges would have gaps. */
 	for (i = 0; i < 2 * NR_MEMORIES; i++)
 		must(!gmem_bind(memories[i % NR_MEMORIES], 1 + i, FAKE_GPA + i * HALF,
@@ -163,10 +170,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			convert(op[1], op[2], op[3], op[4]);
 			break;
 		}
+		must(!*picture_check_but(&pictures[0], 0));
+		must(!*picture_check_but(&pictures[1], 0));
 	}
 
 	for (i = 0; i < NR_MEMORIES; i++)
 		gmem_destroy(memories[i]);
+	must(!*picture_check_but(&pictures[0], 0));
+	must(!*picture_check_but(&pictures[1], 0));
 	gmem_vm_exit(vm);
 	fake_stop();
 	return 0;

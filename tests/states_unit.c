@@ -12,9 +12,10 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
-#include <cmocka.h>
 
+/* Before cmocka, which has a macro fail(). */
 #include "internal.h"
+#include <cmocka.h>
 
 #define CHUNK		(4096ul * 8)
 /* Two and a half chunks, the last one neither whole nor a multiple of 64. */

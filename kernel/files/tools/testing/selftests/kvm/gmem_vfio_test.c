@@ -159,7 +159,7 @@ FIXTURE_VARIANT_ADD(vfio, iommufd) {
 	.part = -ENOENT,
 };
 
-static void open_device(FIXTURE_DATA(vfio) *self, const char *mode)
+static void open_device(struct _test_data_vfio *self, const char *mode)
 {
 	give_to_vfio(find_edu());
 	self->iommu = iommu_init(mode);
@@ -169,7 +169,7 @@ static void open_device(FIXTURE_DATA(vfio) *self, const char *mode)
 	TEST_ASSERT_EQ(READ_ONCE(*(u32 *)self->bar), EDU_VERSION);
 }
 
-static void close_device(FIXTURE_DATA(vfio) *self)
+static void close_device(struct _test_data_vfio *self)
 {
 	if (self->device)
 		vfio_pci_device_cleanup(self->device);
@@ -195,7 +195,7 @@ FIXTURE_TEARDOWN(vfio)
 		gmem_vm_destroy(&self->g);
 }
 
-static int map_pages(FIXTURE_DATA(vfio) *self, u64 page, u64 nr)
+static int map_pages(struct _test_data_vfio *self, u64 page, u64 nr)
 {
 	struct dma_region *region = &self->regions[page];
 
@@ -209,12 +209,12 @@ static int map_pages(FIXTURE_DATA(vfio) *self, u64 page, u64 nr)
 }
 
 /* A mapping of its own for each page, as each may go private on its own. */
-static void map_page(FIXTURE_DATA(vfio) *self, u64 page)
+static void map_page(struct _test_data_vfio *self, u64 page)
 {
 	TEST_ASSERT_EQ(map_pages(self, page, 1), 0);
 }
 
-static void unmap_page(FIXTURE_DATA(vfio) *self, u64 page)
+static void unmap_page(struct _test_data_vfio *self, u64 page)
 {
 	iommu_unmap(self->iommu, &self->regions[page]);
 }
@@ -506,7 +506,7 @@ TEST_F(vfio, guest_drives_the_device)
 /* What can go, in any order while a page is mapped. */
 enum { MAPPING, FILE_OF_MEMORY, DEVICE, VM, NR_PARTS };
 
-static void take_down(FIXTURE_DATA(vfio) *self, int part)
+static void take_down(struct _test_data_vfio *self, int part)
 {
 	switch (part) {
 	case MAPPING:
@@ -585,7 +585,7 @@ FIXTURE_TEARDOWN(ioas)
 		gmem_vm_destroy(&self->g);
 }
 
-static int attach(FIXTURE_DATA(ioas) *self)
+static int attach(struct _test_data_ioas *self)
 {
 	struct vfio_device_attach_iommufd_pt args = {
 		.argsz = sizeof(args), .pt_id = self->iommu->ioas_id,
@@ -594,7 +594,7 @@ static int attach(FIXTURE_DATA(ioas) *self)
 	return ioctl(self->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &args) ? -errno : 0;
 }
 
-static int detach(FIXTURE_DATA(ioas) *self)
+static int detach(struct _test_data_ioas *self)
 {
 	struct vfio_device_detach_iommufd_pt args = { .argsz = sizeof(args) };
 
@@ -619,7 +619,7 @@ TEST_F(ioas, mapping_pins_while_a_device_is_attached)
 	TEST_ASSERT_EQ(refused_at(g, 0, GMEM_PAGES), -1);
 }
 
-static int map_file(FIXTURE_DATA(ioas) *self, int fd, u64 page)
+static int map_file(struct _test_data_ioas *self, int fd, u64 page)
 {
 	struct iommu_ioas_map_file args = {
 		.size = sizeof(args),

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/* What a request covers: its parts, those that change, and whether it may be made. */
+#include <errno.h>
+
+#include "internal.h"
+
+bool next_part(const struct request *req, uint64_t *at, struct gmem_range *part)
+{
+	const struct binding *b;
+	uint64_t end = req->end;
+
+	if (*at >= req->end)
+		return false;
+
+	*part = (struct gmem_range){ .gmem = req->gmem, .offset = *at, .gpa = GMEM_NO_GPA };
+	if (req->gmem) {
+		b = binding_of(req->gmem, *at, &end);
+		if (b) {
+			part->gpa = b->gpa + (*at - b->offset);
+			if (b->offset + b->size < end)
+				end = b->offset + b->size;
+		}
+	} else {
+		b = binding_at(req->vm, *at);
+		part->gmem = b->gmem;
+		part->gpa = *at;
+		part->offset = b->offset + (*at - b->gpa);
+		if (b->gpa + b->size < end)
+			end = b->gpa + b->size;
+	}
+
+	part->size = end - *at;
+	*at = end;
+	return true;
+}
+
+bool next_change(const struct request *req, uint64_t *at, bool gaps, struct gmem_range *change)
+{
+	size_t page_size = req->vm->page_size;
+	uint64_t began = *at, page, start, end;
+	bool found = false;
+
+	pthread_mutex_lock(&req->vm->lock);
+	while (!found && next_part(req, at, change)) {
+		page = change->offset / page_size;
+		end = page + change->size / page_size;
+		start = states_find(&change->gmem->states, page, end, !req->to_private);
+		if (start < end) {
+			if (!gaps)
+				end = states_find(&change->gmem->states, start, end,
+						  req->to_private);
+			*at = began + (end - page) * page_size;
+			change->offset += (start - page) * page_size;
+			if (change->gpa != GMEM_NO_GPA)
+				change->gpa += (start - page) * page_size;
+			change->size = (end - start) * page_size;
+			change->attributes = req->to_private ? GMEM_SHARED : GMEM_PRIVATE;
+			found = true;
+		}
+		began = *at;
+	}
+	pthread_mutex_unlock(&req->vm->lock);
+
+	return found;
+}
+
+uint64_t address_of(const struct request *req, const struct gmem_range *range)
+{
+	return req->gmem ? range->offset : range->gpa;
+}
+
+int fail(struct request *req, enum gmem_step step, uint64_t where, int r)
+{
+	req->result.step = step;
+	req->result.where = where;
+	return r;
+}
+
+int check_request(const struct request *req, uint64_t size, uint64_t attributes)
+{
+	const struct gmem_vm *vm = req->vm;
+	uint32_t policies = req->to_private ? vm->probe.to_private : vm->probe.to_shared;
+
+	if (!size || size % vm->page_size || req->start % vm->page_size ||
+	    req->end < req->start || (attributes & ~GMEM_PRIVATE) ||
+	    (unsigned int)req->policy > GMEM_NONE ||
+	    (req->opts.flags & ~(GMEM_NO_UNDO | GMEM_NO_DISCARD)))
+		return -EINVAL;
+	if (!(policies & GMEM_POLICY_BIT(req->policy)))
+		return -EOPNOTSUPP;
+
+	return req->gmem && req->end > req->gmem->size ? -EINVAL : 0;
+}
+
+int check_bindings(struct request *req)
+{
+	const struct binding *b;
+	uint64_t at;
+
+	if (req->gmem)
+		return 0;
+
+	for (at = req->start; at < req->end; at = b->gpa + b->size) {
+		b = binding_at(req->vm, at);
+		if (!b || at < b->gpa)
+			return fail(req, GMEM_STEP_CHECK, at, -ENXIO);
+		if (!b->gmem)
+			return fail(req, GMEM_STEP_CHECK, at, -EPERM);
+	}
+
+	return 0;
+}
