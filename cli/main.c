@@ -18,6 +18,7 @@ static const struct {
 	{ "demo", cmd_demo, "convert the memory of a real guest, step by step, and check it" },
 	{ "check", cmd_check, "does this kernel keep its promises? TAP, each by name" },
 	{ "map", cmd_map, "the states of a memory as a picture: terminal, SVG, PNG" },
+	{ "who", cmd_who, "who may hold a page, so that it does not go private" },
 	{ "bench", cmd_bench, "measure what conversions cost, in place and with two backings" },
 };
 
