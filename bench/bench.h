@@ -32,7 +32,7 @@ struct bench {
 
 extern const struct bench bench_floors, bench_conversion, bench_round_trip,
 	bench_cells, bench_mixed, bench_pattern, bench_tracking, bench_peak, bench_scaling,
-	bench_beside, bench_profile;
+	bench_beside, bench_device, bench_profile;
 
 int cmd_bench(int argc, char **argv);
 

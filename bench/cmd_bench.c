@@ -21,7 +21,7 @@
 static const struct bench *const benches[] = {
 	&bench_floors, &bench_conversion, &bench_round_trip, &bench_cells, &bench_mixed,
 	&bench_pattern, &bench_tracking, &bench_peak, &bench_scaling, &bench_beside,
-	&bench_profile,
+	&bench_device, &bench_profile,
 };
 
 #define NR_BENCHES (sizeof(benches) / sizeof(benches[0]))

@@ -230,6 +230,28 @@ static double faults_flat_out(void)
 		      faults_of("vcpu_faults", "other_range", "elsewhere"));
 }
 
+/* With PRESERVE, which costs least, so of which a device is the most. */
+static double with_device(const char *path, const char *touched)
+{
+	return median("device_round_trip", path, "-", "preserve", "never", 16 * MIB) /
+	       median("device_round_trip", "no_device", "-", "preserve", touched, 16 * MIB);
+}
+
+static double iommufd_against_touch(void)
+{
+	return with_device("iommufd", "host");
+}
+
+static double type1_against_touch(void)
+{
+	return with_device("type1", "host");
+}
+
+static double iommufd_against_nothing(void)
+{
+	return with_device("iommufd", "never");
+}
+
 /* What is measured and told without a bound. */
 #define TOLD	NAN
 
@@ -265,6 +287,11 @@ static const struct target {
 	{ "mixed, no folios, to private: the same", mixed_empty_to_private, TOLD, false, BOTH },
 	{ "mixed, all folios, to shared: the same", mixed_full_to_shared, TOLD, false, BOTH },
 	{ "mixed, all folios, to private: the same", mixed_full_to_private, TOLD, false, BOTH },
+	{ "round trip of 16 MiB: iommufd has it / host touches", iommufd_against_touch, 7,
+	  false, BOTH },
+	{ "the same: VFIO type1, page by page / host touches", type1_against_touch, TOLD,
+	  false, BOTH },
+	{ "the same: iommufd / nobody touches", iommufd_against_nothing, TOLD, false, BOTH },
 	{ "mixed, no folios, 2^18 pages, PRESERVE: millions", mixed_preserve, 0.1, false, COUNT },
 	{ "the same with ZERO", mixed_zero, 0.2, false, COUNT },
 	{ "the same with NONE", mixed_none, 5, false, COUNT },
