@@ -101,8 +101,7 @@ static inline int edu_give_to_vfio(const char *bdf)
 
 /*
  * The device, attached to an IOMMU before anything is mapped there; @iommu is filled with
- * what the library wants to know of that.  On failure a short program leaves what it
- * opened to its end.
+ * what the library wants to know of that.
  */
 static inline int edu_open_type1(const char *bdf, struct gmem_iommu_opts *iommu)
 {
@@ -123,13 +122,16 @@ static inline int edu_open_type1(const char *bdf, struct gmem_iommu_opts *iommu)
 	group = open(path, O_RDWR | O_CLOEXEC);
 	if (group < 0 || ioctl(group, VFIO_GROUP_SET_CONTAINER, &iommu->fd) ||
 	    ioctl(iommu->fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
-		return -errno;
-
-	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdf);
+		device = -errno;
+	else
+		device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdf);
+	if (device == -1)
+		device = -errno;
 	if (device < 0)
-		return -errno;
-	/* The device keeps it. */
-	close(group);
+		close(iommu->fd);
+	/* A device that is open keeps it. */
+	if (group >= 0)
+		close(group);
 	return device;
 }
 
@@ -140,7 +142,7 @@ static inline int edu_open_iommufd(const char *bdf, struct gmem_iommu_opts *iomm
 	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
 	char path[PATH_MAX], name[NAME_MAX + 1] = "";
 	struct dirent *entry;
-	int device;
+	int device, r;
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", bdf);
@@ -162,11 +164,19 @@ static inline int edu_open_iommufd(const char *bdf, struct gmem_iommu_opts *iomm
 	bind.iommufd = iommu->fd;
 	if (device < 0 || ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &bind) ||
 	    ioctl(iommu->fd, IOMMU_IOAS_ALLOC, &alloc))
-		return -errno;
+		goto fail;
+	attach.pt_id = alloc.out_ioas_id;
+	if (ioctl(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach))
+		goto fail;
 	iommu->ioas_id = alloc.out_ioas_id;
-	attach.pt_id = iommu->ioas_id;
+	return device;
 
-	return ioctl(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach) ? -errno : device;
+fail:
+	r = -errno;
+	if (device >= 0)
+		close(device);
+	close(iommu->fd);
+	return r;
 }
 
 /* Its registers at *@registers; the device may reach memory from now on. */

@@ -20,6 +20,12 @@ struct back_end {
 	int pipes[PAGES][2];
 };
 
+static void let_go(struct back_end *end, uint64_t page)
+{
+	close(end->pipes[page][0]);
+	close(end->pipes[page][1]);
+}
+
 static int hold(struct back_end *end, uint64_t page)
 {
 	struct iovec iov = { .iov_base = end->hva + page * PAGE, .iov_len = PAGE };
@@ -28,15 +34,11 @@ static int hold(struct back_end *end, uint64_t page)
 	(void)*(volatile char *)iov.iov_base;
 	if (pipe(end->pipes[page]))
 		return -errno;
-	if (vmsplice(end->pipes[page][1], &iov, 1, 0) != (ssize_t)PAGE)
-		return -errno;
+	if (vmsplice(end->pipes[page][1], &iov, 1, 0) != (ssize_t)PAGE) {
+		let_go(end, page);
+		return -EIO;
+	}
 	return 0;
-}
-
-static void let_go(struct back_end *end, uint64_t page)
-{
-	close(end->pipes[page][0]);
-	close(end->pipes[page][1]);
 }
 
 static int before_private(struct gmem_listener *listener, const struct gmem_range *range)
@@ -54,13 +56,16 @@ static int before_private(struct gmem_listener *listener, const struct gmem_rang
 static int after_shared(struct gmem_listener *listener, const struct gmem_range *range)
 {
 	struct back_end *end = listener->arg;
-	uint64_t page;
+	uint64_t page, first = range->offset / PAGE;
 	int r = 0;
 
 	printf("  takes hold of %#llx, %llu bytes\n",
 	       (unsigned long long)range->gpa, (unsigned long long)range->size);
-	for (page = range->offset / PAGE; !r && page < (range->offset + range->size) / PAGE; page++)
+	for (page = first; !r && page < first + range->size / PAGE; page++)
 		r = hold(end, page);
+	/* All of the range or nothing. */
+	for (page -= r != 0; r && page-- > first; )
+		let_go(end, page);
 	return r;
 }
 

@@ -127,17 +127,18 @@ static int make_slot(const struct binding *b)
 
 	/* Before there is a slot, so that no vCPU meets the wrong half. */
 	r = set_attributes(b, true);
-	if (!r)
-		r = set_slot(vm->fd, b->slot, b->gpa, b->size, (char *)b->gmem->hva + b->offset,
-			     b->gmem->private_fd, b->offset);
 	if (r)
 		goto undo_attributes;
-
 	r = tell_binding(vm, b->gpa, b->size, false, false);
+	if (r)
+		goto undo_attributes;
+	/* The last, as KVM may not give a slot back. */
+	r = set_slot(vm->fd, b->slot, b->gpa, b->size, (char *)b->gmem->hva + b->offset,
+		     b->gmem->private_fd, b->offset);
 	if (!r)
 		return 0;
 
-	set_slot(vm->fd, b->slot, b->gpa, 0, NULL, -1, 0);
+	tell_binding(vm, b->gpa, b->size, true, true);
 undo_attributes:
 	set_attributes(b, false);
 	return r;

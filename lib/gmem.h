@@ -211,9 +211,13 @@ struct gmem_range {
  * in the reverse.  before_private() returns 0, or -errno to refuse the conversion.  So does
  * after_shared(): then all goes back to private, as far as that is possible.
  *
- * begin() and commit() may be NULL.  They are around the ranges that one listener is told
- * of together, so that it can collect them and send one message: begin() says what they
- * become, and commit() has the answer, 0 or -errno.  A listener with commit() that refuses, in
+ * Whoever refuses a range to be shared holds none of it, and whoever refuses to let go
+ * holds all of it.
+ *
+ * Conversions that run side by side call a listener side by side.  begin() and commit() may
+ * be NULL.  They are around the ranges that one listener is told
+ * of together, in one thread, so that it can collect them and send one message: begin()
+ * says what they become, and commit() has the answer, 0 or -errno.  A listener with commit() that refuses, in
  * whichever of the functions, has taken all of them back itself: commit() is not called
  * after another has refused, and nothing of it is undone.
  *
@@ -290,8 +294,8 @@ struct gmem_iommu_opts {
  * mapping, from which conversions cut.  Otherwise each page is a mapping of its own, of which
  * a container has vfio_iommu_type1.dma_entry_limit, 65535 unless it is raised: 256 MiB.
  *
- * -EINVAL, -ENOTTY, -EBADF: not an iommufd, nor a container with an IOMMU; -ENOENT: no such
- * IOAS; -ENOSPC: more shared pages than type1 has mappings; -ENOMEM: also the limit of locked
+ * -EINVAL, -ENOTTY, -EBADF, -ENODEV: not an iommufd with an IOAS, nor a container with an
+ * IOMMU; -ENOENT: no such IOAS; -ENOSPC: more shared pages than type1 has mappings; -ENOMEM: also the limit of locked
  * memory; what else the kernel says to the first mapping, as -EINVAL for addresses that the
  * IOMMU does not have.  Then nothing is mapped.
  */

@@ -5,6 +5,7 @@
  * mappings are cut where one leaves, which iommufd can, or each page is a mapping.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
@@ -19,7 +20,12 @@ struct gmem_iommu {
 	uint32_t ioas_id;
 	/* Any part of a mapping can be unmapped. */
 	bool can_cut;
+	/* VFIO's calls of this iommufd mean our IOAS, as we said so. */
+	bool is_of_vfio;
 };
+
+/* Which IOAS VFIO's calls mean is one for an iommufd, which several VMs may share. */
+static pthread_mutex_t of_vfio_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int call(const struct gmem_iommu *iommu, unsigned long request, void *arg)
 {
@@ -144,26 +150,47 @@ static int is_there(const struct gmem_iommu *iommu)
 				call(iommu, VFIO_IOMMU_GET_INFO, &info);
 }
 
+static int of_vfio(const struct gmem_iommu *iommu, uint16_t op, uint32_t *ioas_id)
+{
+	struct ioas_of_vfio args = { .size = sizeof(args), .op = op, .ioas_id = *ioas_id };
+	int r = call(iommu, IOAS_OF_VFIO, &args);
+
+	*ioas_id = args.ioas_id;
+	return r;
+}
+
 /*
- * Cutting needs small pages in the IOMMU, so an IOAS that has nothing mapped, and its
- * calls of VFIO to mean this one, so one IOAS of an iommufd.
+ * Cutting needs small pages in the IOMMU, so an IOAS that has nothing mapped, and VFIO's
+ * calls to mean this one, so one IOAS of an iommufd.
  */
-static bool make_cuttable(struct gmem_iommu *iommu)
+static void make_cuttable(struct gmem_iommu *iommu)
 {
 	struct ioas_option option = {
 		.size = sizeof(option), .option = OPTION_HUGE_PAGES, .op = OPTION_SET,
 		.ioas_id = iommu->ioas_id,
 	};
-	struct ioas_of_vfio of_vfio = { .size = sizeof(of_vfio), .op = OF_VFIO_GET };
+	uint32_t id = 0;
 
-	if (!call(iommu, IOAS_OF_VFIO, &of_vfio))
-		return of_vfio.ioas_id == iommu->ioas_id && !call(iommu, IOAS_OPTION, &option);
-	if (call(iommu, IOAS_OPTION, &option))
-		return false;
+	pthread_mutex_lock(&of_vfio_lock);
+	if (of_vfio(iommu, OF_VFIO_GET, &id)) {
+		id = iommu->ioas_id;
+		iommu->is_of_vfio = !of_vfio(iommu, OF_VFIO_SET, &id);
+		if (!iommu->is_of_vfio)
+			id = 0;
+	}
+	pthread_mutex_unlock(&of_vfio_lock);
+	iommu->can_cut = id == iommu->ioas_id && !call(iommu, IOAS_OPTION, &option);
+}
 
-	of_vfio.op = OF_VFIO_SET;
-	of_vfio.ioas_id = iommu->ioas_id;
-	return !call(iommu, IOAS_OF_VFIO, &of_vfio);
+static void destroy(struct gmem_iommu *iommu)
+{
+	uint32_t id = 0;
+
+	pthread_mutex_lock(&of_vfio_lock);
+	if (iommu->is_of_vfio && !of_vfio(iommu, OF_VFIO_GET, &id) && id == iommu->ioas_id)
+		of_vfio(iommu, OF_VFIO_CLEAR, &id);
+	pthread_mutex_unlock(&of_vfio_lock);
+	free(iommu);
 }
 
 API int gmem_add_iommu(struct gmem_vm *vm, const struct gmem_iommu_opts *caller,
@@ -190,11 +217,12 @@ API int gmem_add_iommu(struct gmem_vm *vm, const struct gmem_iommu_opts *caller,
 
 	r = is_there(iommu);
 	if (!r) {
-		iommu->can_cut = iommu->ioas_id && make_cuttable(iommu);
+		if (iommu->ioas_id)
+			make_cuttable(iommu);
 		r = gmem_add_listener(vm, &iommu->listener);
 	}
 	if (r) {
-		free(iommu);
+		destroy(iommu);
 		return r;
 	}
 
@@ -210,6 +238,6 @@ API int gmem_remove_iommu(struct gmem_iommu *iommu)
 		return 0;
 
 	r = gmem_remove_listener(iommu->vm, &iommu->listener);
-	free(iommu);
+	destroy(iommu);
 	return r;
 }

@@ -60,18 +60,22 @@ static int tell_changes(struct request *req, struct listening *to)
 {
 	struct batch batch = { .to = to, .to_private = req->to_private };
 	bool gaps = req->to_private && (to->known.flags & GMEM_LISTENER_GAPS);
-	uint64_t at = req->start, where = at;
+	uint64_t at = req->start, first = at, where = at;
 	struct gmem_range range;
 	int r = 0;
 
 	while (!r && next_change(req, &at, gaps, &range)) {
 		where = address_of(req, &range);
+		if (!batch.has_begun)
+			first = where;
 		r = batch_tell(&batch, &range);
 		if (!r)
 			req->told_until = at;
 	}
-	if (!r)
+	if (!r) {
+		where = first;
 		r = batch_commit(&batch);
+	}
 	if (!r)
 		return 0;
 

@@ -235,7 +235,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 		error = set_slot(arg);
 		break;
 	default:
-		error = ENOTTY;
+		error = fake.other_call ? fake.other_call(fd, request, arg) : ENOTTY;
 		break;
 	}
 	pthread_mutex_unlock(&lock);

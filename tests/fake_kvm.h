@@ -79,6 +79,8 @@ extern struct fake {
 	char trace[256];
 	/* The page cache refuses these, as pinned; by file offset / PAGE. */
 	bool held[FAKE_FILES][FAKE_PAGES];
+	/* 0 or the errno of a call that is not KVM's; NULL: there is none. */
+	int (*other_call)(int fd, unsigned long request, void *arg);
 	/* The guest does not agree that these become shared. */
 	bool refused[FAKE_FILES][FAKE_PAGES];
 } fake;

@@ -105,6 +105,8 @@ static void refusal_is_whole(void **state)
 	static const char *const to_shared[] = {
 		"(!", "( S2+2 S8+1!", "( S2+2 S8+1 S23+1 )!",
 	};
+	/* What is refused as a whole is refused at its lowest address. */
+	static const uint64_t private_at[] = { 0, 9, 0 }, shared_at[] = { 2, 8, 2 };
 	struct gmem_result result = GMEM_INIT(struct gmem_result);
 	enum gmem_mechanism mechanism;
 	enum refusal how;
@@ -116,6 +118,7 @@ static void refusal_is_whole(void **state)
 			let_refuse(&batched, how, true, 9);
 			assert_int_equal(convert_all(GMEM_PRIVATE, &result), -EBUSY);
 			assert_int_equal(result.step, GMEM_STEP_BEFORE_PRIVATE);
+			assert_int_equal(result.where, FAKE_GPA + private_at[how] * PAGE);
 			assert_int_equal(result.left_size, 0);
 			assert_int_equal(result.undo_error, 0);
 			expect_told(&batched, to_private[how]);
@@ -128,6 +131,7 @@ static void refusal_is_whole(void **state)
 			picture_told(&pictures[0]);
 			assert_int_equal(convert_all(GMEM_SHARED, &result), -EBUSY);
 			assert_int_equal(result.step, GMEM_STEP_AFTER_SHARED);
+			assert_int_equal(result.where, FAKE_GPA + shared_at[how] * PAGE);
 			assert_int_equal(result.left_size, 0);
 			assert_int_equal(result.undo_error, 0);
 			expect_told(&batched, to_shared[how]);
