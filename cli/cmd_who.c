@@ -4,33 +4,37 @@
  * knows that somebody does, not who; so this looks at what could, and says of each how
  * sure it is.
  */
+#include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cmd.h"
 #include "proc.h"
 
-#define MAX_MAPPINGS	64
 #define MAX_PIPES	256
+/* How many mappings there is room for more, each time. */
+#define STEP		64
 
 struct search {
 	struct proc_file file;
 	uint64_t offset;
 	/* Where the page is mapped, in all processes. */
-	struct proc_mapping mappings[MAX_MAPPINGS];
+	struct proc_mapping *mappings;
 	size_t nr_mappings;
-	/* Both ends of a pipe are one holder. */
-	unsigned long pipes[MAX_PIPES];
+	/* Both ends of a pipe are one holder, the process that maps the page if one does. */
+	struct stat pipes[MAX_PIPES];
 	size_t nr_pipes;
+	bool mappers_only;
+	/* Descriptors that could not be looked into. */
+	unsigned int unseen;
 	bool json;
 	size_t nr_found;
 };
@@ -57,11 +61,15 @@ static bool found(struct search *s, pid_t pid, const char *kind, enum sure sure,
 	vsnprintf(why, sizeof(why), format, args);
 	va_end(args);
 
-	if (s->json)
-		printf("%s\n    { \"pid\": %d, \"name\": \"%s\", \"kind\": \"%s\", \"sure\": \"%s\", \"why\": \"%s\" }",
-		       s->nr_found ? "," : "", pid, proc_name(pid), kind, sure_names[sure], why);
-	else
+	if (s->json) {
+		printf("%s\n    { \"pid\": %d, \"name\": ", s->nr_found ? "," : "", pid);
+		proc_print_json(proc_name(pid));
+		printf(", \"kind\": \"%s\", \"sure\": \"%s\", \"why\": ", kind, sure_names[sure]);
+		proc_print_json(why);
+		printf(" }");
+	} else {
 		printf("%-8d %-16s %-9s %-7s %s\n", pid, proc_name(pid), kind, sure_names[sure], why);
+	}
 	s->nr_found++;
 	return false;
 }
@@ -76,8 +84,12 @@ static bool maps(const struct proc_mapping *mapping, void *arg)
 	if (s->offset < mapping->offset || s->offset - mapping->offset >= size)
 		return false;
 
-	if (s->nr_mappings < MAX_MAPPINGS)
-		s->mappings[s->nr_mappings++] = *mapping;
+	if (!(s->nr_mappings % STEP)) {
+		s->mappings = realloc(s->mappings, (s->nr_mappings + STEP) * sizeof(*mapping));
+		if (!s->mappings)
+			die("cannot remember who maps the page");
+	}
+	s->mappings[s->nr_mappings++] = *mapping;
 	address = mapping->start + (s->offset - mapping->offset);
 	if (proc_is_present(mapping->pid, address))
 		found(s, mapping->pid, "mapped", KNOWN,
@@ -99,7 +111,10 @@ static bool maps_it(const struct search *s, pid_t pid)
 
 /* ---- Descriptors whose owner can pin ------------------------------------------ */
 
-/* Buffers are said with their addresses in the process that registered them. */
+/*
+ * Buffers are said with their addresses in the process that registered them, as they
+ * were then.  Since then it may have mapped something else there, or handed the ring on.
+ */
 static bool has_registered_buffers(struct search *s, const struct proc_fd *fd)
 {
 	char path[64], line[256];
@@ -118,8 +133,8 @@ static bool has_registered_buffers(struct search *s, const struct proc_fd *fd)
 			uint64_t address = m->start + (s->offset - m->offset);
 
 			if (m->pid == fd->pid && address + PAGE > start && address < start + size)
-				found(s, fd->pid, "io_uring", KNOWN,
-				      "descriptor %d has it in registered buffer %u: unregister that",
+				found(s, fd->pid, "io_uring", LIKELY,
+				      "descriptor %d has registered buffer %u where the page is mapped: unregister that",
 				      fd->fd, index);
 		}
 	}
@@ -131,32 +146,48 @@ static bool has_registered_buffers(struct search *s, const struct proc_fd *fd)
 
 static bool has_queued(struct search *s, const struct proc_fd *fd)
 {
-	unsigned long pipe = strtoul(fd->target + strlen("pipe:["), NULL, 10);
-	int pidfd, copy, queued = 0;
+	struct stat st;
+	int copy, queued = 0;
 	size_t i;
 
-	for (i = 0; i < s->nr_pipes; i++) {
-		if (s->pipes[i] == pipe)
-			return false;
+	copy = proc_copy_fd(fd->pid, fd->fd);
+	if (copy < 0) {
+		s->unseen++;
+		return false;
 	}
-
-	/* A copy of the descriptor: opening it anew would be one more reader. */
-	pidfd = syscall(SYS_pidfd_open, fd->pid, 0);
-	copy = pidfd < 0 ? -1 : syscall(SYS_pidfd_getfd, pidfd, fd->fd, 0);
-	if (copy >= 0 && ioctl(copy, FIONREAD, &queued))
+	if (fstat(copy, &st) || ioctl(copy, FIONREAD, &queued))
 		queued = 0;
-	if (copy >= 0)
-		close(copy);
-	if (pidfd >= 0)
-		close(pidfd);
+	close(copy);
 	if (!queued)
 		return false;
 
+	for (i = 0; i < s->nr_pipes; i++) {
+		if (s->pipes[i].st_dev == st.st_dev && s->pipes[i].st_ino == st.st_ino)
+			return false;
+	}
 	if (s->nr_pipes < MAX_PIPES)
-		s->pipes[s->nr_pipes++] = pipe;
+		s->pipes[s->nr_pipes++] = st;
+
 	return found(s, fd->pid, "pipe", maps_it(s, fd->pid) ? LIKELY : GUESS,
-		     "descriptor %d, %s, has %d bytes that nobody has read: they may lie in the page",
-		     fd->fd, fd->target, queued);
+		     "descriptor %d has %d bytes that nobody has read: they may lie in the page",
+		     fd->fd, queued);
+}
+
+/* A pipe with a name looks like any file, but in its inode. */
+static bool is_pipe(const struct proc_fd *fd)
+{
+	struct stat st;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", fd->pid, fd->fd);
+	return !stat(path, &st) && S_ISFIFO(st.st_mode);
+}
+
+static bool has_pipe(const struct proc_fd *fd, void *arg)
+{
+	struct search *s = arg;
+
+	return (!s->mappers_only || maps_it(s, fd->pid)) && is_pipe(fd) && has_queued(s, fd);
 }
 
 static bool may_hold(const struct proc_fd *fd, void *arg)
@@ -176,26 +207,24 @@ static bool may_hold(const struct proc_fd *fd, void *arg)
 	uint64_t pinned;
 	size_t i;
 
-	if (!strncmp(fd->target, "pipe:[", strlen("pipe:[")))
-		return has_queued(s, fd);
 	if (!strcmp(fd->target, "anon_inode:[io_uring]"))
 		return has_registered_buffers(s, fd);
 	if (!strncmp(fd->target, "/dev/vhost-", strlen("/dev/vhost-")) &&
 	    strncmp(fd->target, "/dev/vhost-vdpa", strlen("/dev/vhost-vdpa")))
 		return maps_it(s, fd->pid) &&
 		       found(s, fd->pid, "vhost", GUESS,
-			     "descriptor %d, %s, holds what it sends or receives, for as long as that takes",
-			     fd->fd, fd->target);
+			     "descriptor %d has a vhost, which holds what it sends or receives for as long as that takes",
+			     fd->fd);
 
 	for (i = 0; i < sizeof(pinners) / sizeof(pinners[0]); i++) {
 		if (strncmp(fd->target, pinners[i].prefix, strlen(pinners[i].prefix)))
 			continue;
+		/* Counted where it was mapped, so of a descriptor that was handed on by another. */
 		pinned = proc_status(fd->pid, pinners[i].account);
-		if (!pinned)
-			continue;
-		found(s, fd->pid, pinners[i].kind, maps_it(s, fd->pid) ? LIKELY : GUESS,
-		      "descriptor %d, %s; the process has %" PRIu64 " KiB pinned: unmap the page there",
-		      fd->fd, fd->target, pinned);
+		found(s, fd->pid, pinners[i].kind,
+		      pinned && maps_it(s, fd->pid) ? LIKELY : GUESS,
+		      "descriptor %d; the process has %" PRIu64 " KiB pinned: unmap the page there",
+		      fd->fd, pinned);
 	}
 
 	return false;
@@ -203,14 +232,14 @@ static bool may_hold(const struct proc_fd *fd, void *arg)
 
 /* ---- The command line ---------------------------------------------------------- */
 
-static uint64_t parse_number(const char *text, const char *what)
+static uint64_t parse_number(const char *text, int base, uint64_t most, const char *what)
 {
 	uint64_t number;
 	char *end;
 
 	errno = 0;
-	number = strtoull(text, &end, 0);
-	if (errno || end == text || *end)
+	number = strtoull(text, &end, base);
+	if (!isdigit((unsigned char)text[0]) || errno || *end || number > most)
 		die_usage("'%s' is not %s", text, what);
 
 	return number;
@@ -223,8 +252,8 @@ static void parse_file(char *text, pid_t *pid, int *fd)
 	if (!colon)
 		die_usage("'%s' is not PID:FD", text);
 	*colon = '\0';
-	*pid = parse_number(text, "a process");
-	*fd = parse_number(colon + 1, "a descriptor");
+	*pid = parse_number(text, 10, INT_MAX, "a process");
+	*fd = parse_number(colon + 1, 10, INT_MAX, "a descriptor");
 }
 
 int cmd_who(int argc, char **argv)
@@ -256,11 +285,14 @@ int cmd_who(int argc, char **argv)
 	if (argc - optind != 2)
 		die_usage("who takes PID:FD and OFFSET");
 	parse_file(argv[optind], &pid, &fd);
-	s.offset = parse_number(argv[optind + 1], "an offset") & ~(PAGE - 1);
+	s.offset = parse_number(argv[optind + 1], 0, UINT64_MAX, "an offset") & ~(PAGE - 1);
 
 	errno = 0;
 	if (!proc_is_guest_memfd(pid, fd, &s.file))
 		die("descriptor %d of process %d is not a guest_memfd that you may look at", fd, pid);
+	if (s.offset >= s.file.size)
+		die_usage("0x%" PRIx64 " is beyond the end of the file, which has 0x%" PRIx64 " bytes",
+			  s.offset, s.file.size);
 
 	if (s.json)
 		printf("{ \"pid\": %d, \"fd\": %d, \"offset\": %" PRIu64 ", \"holders\": [", pid, fd, s.offset);
@@ -269,13 +301,20 @@ int cmd_who(int argc, char **argv)
 
 	proc_each_mapping(&s.file, maps, &s);
 	unseen = proc_each_fd(0, may_hold, &s);
+	s.mappers_only = true;
+	proc_each_fd(0, has_pipe, &s);
+	s.mappers_only = false;
+	s.unseen = 0;
+	proc_each_fd(0, has_pipe, &s);
 
 	if (s.json)
-		printf("%s], \"unseen\": %u }\n", s.nr_found ? "\n  " : "", unseen);
+		printf("%s], \"unseen\": %u, \"unseen_pipes\": %u }\n", s.nr_found ? "\n  " : "", unseen,
+		       s.unseen);
 	else if (!s.nr_found)
 		printf("nobody who can be seen; what a kernel thread or a finished process left is not\n");
-	if (unseen && !s.json)
-		printf("%u processes could not be looked into; root may\n", unseen);
+	if ((unseen || s.unseen) && !s.json)
+		printf("%u processes and %u pipes could not be looked into; root may\n", unseen, s.unseen);
+	free(s.mappings);
 
 	return EXIT_OK;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -34,7 +35,7 @@ static int next_number(DIR *dir)
 	return -1;
 }
 
-/* 1: enough; 0: go on; -1: not ours to see, or gone. */
+/* 1: enough; 0: go on, also if it is gone; -1: not ours to see. */
 static int each_fd_of(pid_t pid, bool (*each)(const struct proc_fd *fd, void *arg), void *arg)
 {
 	struct proc_fd found = { .pid = pid };
@@ -46,7 +47,7 @@ static int each_fd_of(pid_t pid, bool (*each)(const struct proc_fd *fd, void *ar
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	dir = opendir(path);
 	if (!dir)
-		return -1;
+		return errno == EACCES || errno == EPERM ? -1 : 0;
 
 	while (!r && (found.fd = next_number(dir)) >= 0) {
 		snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, found.fd);
@@ -136,7 +137,7 @@ unsigned int proc_each_mapping(const struct proc_file *file,
 const char *proc_name(pid_t pid)
 {
 	static char name[32];
-	char path[64];
+	char path[64], *c;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
@@ -146,8 +147,38 @@ const char *proc_name(pid_t pid)
 	if (f)
 		fclose(f);
 	name[strcspn(name, "\n")] = '\0';
+	/* Whatever a process calls itself is not to speak to a terminal. */
+	for (c = name; *c; c++) {
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
+	}
 
 	return name;
+}
+
+void proc_print_json(const char *text)
+{
+	putchar('"');
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			printf("\\%c", *text);
+		else if ((unsigned char)*text < ' ')
+			printf("\\u%04x", *text);
+		else
+			putchar(*text);
+	}
+	putchar('"');
+}
+
+int proc_copy_fd(pid_t pid, int fd)
+{
+	int copy, pidfd = syscall(SYS_pidfd_open, pid, 0);
+
+	if (pidfd < 0)
+		return -1;
+	copy = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	close(pidfd);
+	return copy;
 }
 
 bool proc_is_guest_memfd(pid_t pid, int fd, struct proc_file *file)
@@ -160,17 +191,19 @@ bool proc_is_guest_memfd(pid_t pid, int fd, struct proc_file *file)
 	if (statfs(path, &fs) || fs.f_type != GUEST_MEMFD_MAGIC || stat(path, &st))
 		return false;
 
-	*file = (struct proc_file){ .dev = st.st_dev, .ino = st.st_ino };
+	*file = (struct proc_file){ .dev = st.st_dev, .ino = st.st_ino, .size = st.st_size };
 	return true;
 }
 
-static uint64_t number_in(const char *path, const char *key)
+uint64_t proc_status(pid_t pid, const char *key)
 {
 	size_t length = strlen(key);
 	uint64_t number = 0;
-	char line[256];
-	FILE *f = fopen(path, "r");
+	char path[64], line[256];
+	FILE *f;
 
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "r");
 	while (f && fgets(line, sizeof(line), f)) {
 		if (!strncmp(line, key, length) && line[length] == ':') {
 			number = strtoull(line + length + 1, NULL, 0);
@@ -181,22 +214,6 @@ static uint64_t number_in(const char *path, const char *key)
 		fclose(f);
 
 	return number;
-}
-
-uint64_t proc_status(pid_t pid, const char *key)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	return number_in(path, key);
-}
-
-uint64_t proc_fdinfo(pid_t pid, int fd, const char *key)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
-	return number_in(path, key);
 }
 
 bool proc_is_present(pid_t pid, uint64_t address)

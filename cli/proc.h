@@ -31,6 +31,7 @@ struct proc_mapping {
 struct proc_file {
 	dev_t dev;
 	ino_t ino;
+	uint64_t size;
 };
 
 /*
@@ -41,15 +42,20 @@ unsigned int proc_each_fd(pid_t pid, bool (*each)(const struct proc_fd *fd, void
 unsigned int proc_each_mapping(const struct proc_file *file,
 			       bool (*each)(const struct proc_mapping *mapping, void *arg), void *arg);
 
-/* The name of a process, or "?"; in a static buffer. */
+/* The name of a process, or "?", without control characters; in a static buffer. */
 const char *proc_name(pid_t pid);
+
+/* A string of somebody else's as one of JSON, with its quotes. */
+void proc_print_json(const char *text);
+
+/* A copy of the descriptor @fd of @pid, or -1: opening it anew would change a pipe. */
+int proc_copy_fd(pid_t pid, int fd);
 
 /* Is it a guest_memfd?  Then which. */
 bool proc_is_guest_memfd(pid_t pid, int fd, struct proc_file *file);
 
-/* What follows "@key:" in the status of a process, or in what it says of a descriptor; or 0. */
+/* What follows "@key:" in the status of a process; or 0. */
 uint64_t proc_status(pid_t pid, const char *key);
-uint64_t proc_fdinfo(pid_t pid, int fd, const char *key);
 
 /* What pagemap says of a page: whether it is there. */
 bool proc_is_present(pid_t pid, uint64_t address);
