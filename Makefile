@@ -106,6 +106,7 @@ test-debug: ## the suite on kernels that look for mistakes: KASAN, lockdep, leak
 	@vm/selftests
 	@vm/build debug
 	@vm/build kcsan
+	@$(MAKE) -s lib cli unit examples
 	@tests/debug
 
 .PHONY: test-starved
