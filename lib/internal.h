@@ -170,6 +170,8 @@ int unbind_all(struct gmem *gmem);
 
 /* kernel.c: the calls of the kernel.  -errno, else 0 or a descriptor; never -EINTR. */
 
+/* Any ioctl. */
+int call(int fd, unsigned long request, void *arg);
 int create_guest_memfd(int vm_fd, uint64_t size, uint64_t flags);
 int set_attributes_in_place(int fd, uint64_t start, uint64_t size, bool to_private,
 			    uint64_t policy, uint64_t *where);

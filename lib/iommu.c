@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 
 #include "internal.h"
 #include "iommu_abi.h"
@@ -26,17 +25,6 @@ struct gmem_iommu {
 
 /* Which IOAS VFIO's calls mean is one for an iommufd, which several VMs may share. */
 static pthread_mutex_t of_vfio_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static int call(const struct gmem_iommu *iommu, unsigned long request, void *arg)
-{
-	int r;
-
-	do
-		r = ioctl(iommu->fd, request, arg);
-	while (r < 0 && errno == EINTR);
-
-	return r < 0 ? -errno : 0;
-}
 
 /* ---- Mapping --------------------------------------------------------------- */
 
@@ -58,8 +46,8 @@ static int map(const struct gmem_iommu *iommu, uint64_t iova, void *hva, uint64_
 		.size = size,
 	};
 
-	return iommu->ioas_id ? call(iommu, IOAS_MAP, &ioas_map) :
-				call(iommu, VFIO_IOMMU_MAP_DMA, &dma_map);
+	return iommu->ioas_id ? call(iommu->fd, IOAS_MAP, &ioas_map) :
+				call(iommu->fd, VFIO_IOMMU_MAP_DMA, &dma_map);
 }
 
 /* Whatever is mapped in the range, which may be nothing. */
@@ -76,9 +64,9 @@ static int unmap(const struct gmem_iommu *iommu, uint64_t iova, uint64_t size)
 
 	/* An iommufd cuts for this call, and not for its own. */
 	if (!iommu->ioas_id || iommu->can_cut)
-		r = call(iommu, VFIO_IOMMU_UNMAP_DMA, &dma_unmap);
+		r = call(iommu->fd, VFIO_IOMMU_UNMAP_DMA, &dma_unmap);
 	else
-		r = call(iommu, IOAS_UNMAP, &ioas_unmap);
+		r = call(iommu->fd, IOAS_UNMAP, &ioas_unmap);
 
 	return r == -ENOENT ? 0 : r;
 }
@@ -97,7 +85,7 @@ static int check_room(const struct gmem_iommu *iommu, uint64_t nr_mappings)
 	struct vfio_info_cap_header *cap;
 	uint32_t at;
 
-	if (iommu->ioas_id || call(iommu, VFIO_IOMMU_GET_INFO, &answer) ||
+	if (iommu->ioas_id || call(iommu->fd, VFIO_IOMMU_GET_INFO, &answer) ||
 	    !(answer.info.flags & VFIO_IOMMU_INFO_CAPS))
 		return 0;
 
@@ -146,14 +134,14 @@ static int is_there(const struct gmem_iommu *iommu)
 		.ioas_id = iommu->ioas_id,
 	};
 
-	return iommu->ioas_id ? call(iommu, IOAS_OPTION, &option) :
-				call(iommu, VFIO_IOMMU_GET_INFO, &info);
+	return iommu->ioas_id ? call(iommu->fd, IOAS_OPTION, &option) :
+				call(iommu->fd, VFIO_IOMMU_GET_INFO, &info);
 }
 
 static int of_vfio(const struct gmem_iommu *iommu, uint16_t op, uint32_t *ioas_id)
 {
 	struct ioas_of_vfio args = { .size = sizeof(args), .op = op, .ioas_id = *ioas_id };
-	int r = call(iommu, IOAS_OF_VFIO, &args);
+	int r = call(iommu->fd, IOAS_OF_VFIO, &args);
 
 	*ioas_id = args.ioas_id;
 	return r;
@@ -179,7 +167,7 @@ static void make_cuttable(struct gmem_iommu *iommu)
 			id = 0;
 	}
 	pthread_mutex_unlock(&of_vfio_lock);
-	iommu->can_cut = id == iommu->ioas_id && !call(iommu, IOAS_OPTION, &option);
+	iommu->can_cut = id == iommu->ioas_id && !call(iommu->fd, IOAS_OPTION, &option);
 }
 
 static void destroy(struct gmem_iommu *iommu)

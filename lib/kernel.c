@@ -10,7 +10,7 @@
 #include "kvm_abi.h"
 
 /* A signal is no answer: again, until there is one. */
-static int call(int fd, unsigned long request, void *arg)
+int call(int fd, unsigned long request, void *arg)
 {
 	int r;
 

@@ -82,9 +82,8 @@ static int tell_changes(struct request *req, struct listening *to)
 	/* It has taken nothing, then. */
 	if (to->known.commit)
 		req->told_until = req->start;
-	req->result.step = req->to_private ? GMEM_STEP_BEFORE_PRIVATE : GMEM_STEP_AFTER_SHARED;
-	req->result.where = where;
-	return r;
+	return fail(req, req->to_private ? GMEM_STEP_BEFORE_PRIVATE : GMEM_STEP_AFTER_SHARED,
+		    where, r);
 }
 
 int tell_all(struct request *req)
