@@ -29,10 +29,13 @@ struct search {
 	/* Where the page is mapped, in all processes. */
 	struct proc_mapping *mappings;
 	size_t nr_mappings;
-	/* Both ends of a pipe are one holder, the process that maps the page if one does. */
+	/*
+	 * Both ends of a pipe are one holder, the process that maps the page if one does: so
+	 * those of processes that map it are looked at first, and then the others.
+	 */
 	struct stat pipes[MAX_PIPES];
 	size_t nr_pipes;
-	bool mappers_only;
+	bool of_mappers;
 	/* Descriptors that could not be looked into. */
 	unsigned int unseen;
 	bool json;
@@ -187,7 +190,7 @@ static bool has_pipe(const struct proc_fd *fd, void *arg)
 {
 	struct search *s = arg;
 
-	return (!s->mappers_only || maps_it(s, fd->pid)) && is_pipe(fd) && has_queued(s, fd);
+	return maps_it(s, fd->pid) == s->of_mappers && is_pipe(fd) && has_queued(s, fd);
 }
 
 static bool may_hold(const struct proc_fd *fd, void *arg)
@@ -227,7 +230,7 @@ static bool may_hold(const struct proc_fd *fd, void *arg)
 		      fd->fd, pinned);
 	}
 
-	return false;
+	return has_pipe(fd, s);
 }
 
 /* ---- The command line ---------------------------------------------------------- */
@@ -300,11 +303,9 @@ int cmd_who(int argc, char **argv)
 		printf("%-8s %-16s %-9s %-7s %s\n", "PID", "NAME", "HOLDS BY", "SURE", "WHY");
 
 	proc_each_mapping(&s.file, maps, &s);
+	s.of_mappers = true;
 	unseen = proc_each_fd(0, may_hold, &s);
-	s.mappers_only = true;
-	proc_each_fd(0, has_pipe, &s);
-	s.mappers_only = false;
-	s.unseen = 0;
+	s.of_mappers = false;
 	proc_each_fd(0, has_pipe, &s);
 
 	if (s.json)
