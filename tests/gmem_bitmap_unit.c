@@ -21,12 +21,15 @@ static bool model[MODEL_PAGES];
 
 static void store_both(struct kvm_gmem_bitmap *bitmap, pgoff_t start, pgoff_t end, bool value)
 {
-	pgoff_t err_index = -1, i;
+	pgoff_t err_index = -1, nr_changed = 0, i;
 
 	assert_int_equal(kvm_gmem_bitmap_reserve(bitmap, start, end, value, &err_index), 0);
-	kvm_gmem_bitmap_commit(bitmap, start, end, value);
-	for (i = start; i < end && i < MODEL_PAGES; i++)
+	for (i = start; i < end && i < MODEL_PAGES; i++) {
+		nr_changed += model[i] != value;
 		model[i] = value;
+	}
+	assert_int_equal(kvm_gmem_bitmap_commit(bitmap, start, end, value), nr_changed);
+	assert_int_equal(bitmap->nr_bytes, shim_allocated);
 }
 
 static void expect_model(struct kvm_gmem_bitmap *bitmap)
@@ -150,17 +153,17 @@ static void one_state_costs_nothing_at_any_size(void **state)
 		kvm_gmem_bitmap_init(&bitmap, sizes[i], false);
 		assert_int_equal(kvm_gmem_bitmap_reserve(&bitmap, 0, sizes[i], true, &err_index), 0);
 		assert_int_equal(shim_allocated, 0);
-		kvm_gmem_bitmap_commit(&bitmap, 0, sizes[i], true);
+		assert_int_equal(kvm_gmem_bitmap_commit(&bitmap, 0, sizes[i], true), sizes[i]);
 		assert_true(kvm_gmem_bitmap_test(&bitmap, sizes[i] - 1));
 		assert_int_equal(kvm_gmem_bitmap_find(&bitmap, 0, sizes[i], false), sizes[i]);
 
 		/* A hole in the middle costs one leaf and its path, also when closed. */
 		middle = sizes[i] / 2;
 		assert_int_equal(kvm_gmem_bitmap_reserve(&bitmap, middle, middle + 1, false, &err_index), 0);
-		kvm_gmem_bitmap_commit(&bitmap, middle, middle + 1, false);
+		assert_int_equal(kvm_gmem_bitmap_commit(&bitmap, middle, middle + 1, false), 1);
 		assert_int_equal(kvm_gmem_bitmap_find(&bitmap, 0, sizes[i], false), middle);
 		assert_int_equal(kvm_gmem_bitmap_reserve(&bitmap, middle, middle + 1, true, &err_index), 0);
-		kvm_gmem_bitmap_commit(&bitmap, middle, middle + 1, true);
+		assert_int_equal(kvm_gmem_bitmap_commit(&bitmap, middle, middle + 1, true), 1);
 		assert_true(shim_allocated <= one_path(&bitmap));
 		assert_int_equal(kvm_gmem_bitmap_find(&bitmap, 0, sizes[i], false), sizes[i]);
 

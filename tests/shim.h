@@ -68,7 +68,17 @@ static inline void shim_free(void *p)
 }
 
 #define kmalloc_obj(object, gfp)	shim_alloc(sizeof(object))
+#define hweight_long(word)		((unsigned int)__builtin_popcountl(word))
 #define kfree_rcu_mightsleep(p)		shim_free(p)
+
+static inline unsigned int bitmap_weight(const unsigned long *bits, unsigned int nr)
+{
+	unsigned int i, weight = 0;
+
+	for (i = 0; i < nr / BITS_PER_LONG; i++)
+		weight += hweight_long(bits[i]);
+	return weight;
+}
 
 static inline bool test_bit(unsigned int nr, const unsigned long *bits)
 {

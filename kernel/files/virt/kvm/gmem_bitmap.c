@@ -86,66 +86,112 @@ static const void *gmem_bitmap_lookup(const struct kvm_gmem_bitmap *bitmap, pgof
 }
 
 /*
- * Readers of other bits in the same word run at the same time, hence the marked
- * accesses.  No other writer does.
+ * How many bits that has changed.  Readers of other bits in the same word run at the
+ * same time, hence the marked accesses.  No other writer does.
  */
-static void gmem_bitmap_set_bits(struct leaf *leaf, unsigned int first,
-				 unsigned int nr, bool value)
+static pgoff_t gmem_bitmap_set_bits(struct leaf *leaf, unsigned int first,
+				    unsigned int nr, bool value)
 {
 	unsigned int end = first + nr;
+	pgoff_t nr_changed = 0;
 
 	while (first < end) {
 		unsigned long *word = &leaf->bits[BIT_WORD(first)];
 		unsigned int bit = first % BITS_PER_LONG;
 		unsigned int n = min(end - first, BITS_PER_LONG - bit);
 		unsigned long mask = GENMASK(bit + n - 1, bit);
+		unsigned long new = value ? *word | mask : *word & ~mask;
 
-		WRITE_ONCE(*word, value ? *word | mask : *word & ~mask);
+		nr_changed += hweight_long(*word ^ new);
+		WRITE_ONCE(*word, new);
 		first += n;
 	}
+
+	return nr_changed;
 }
 
-static void *gmem_bitmap_new_entry(unsigned int level, bool value)
+static size_t size_of_entry(unsigned int level)
 {
-	struct node *node;
-	struct leaf *leaf;
+	return level ? sizeof(struct node) : sizeof(struct leaf);
+}
+
+static void *gmem_bitmap_new_entry(struct kvm_gmem_bitmap *bitmap, unsigned int level,
+				   bool value)
+{
+	void *entry;
+
+	/* Of a size that the compiler knows, which is less work. */
+	if (level)
+		entry = kmalloc_obj(struct node, GFP_TRACKING);
+	else
+		entry = kmalloc_obj(struct leaf, GFP_TRACKING);
+	if (!entry)
+		return NULL;
+
+	/* No reader can find it yet. */
+	if (level)
+		memset_p(entry, uniform(value), NODE_ENTRIES);
+	else
+		memset(entry, value ? 0xff : 0, sizeof(struct leaf));
+
+	WRITE_ONCE(bitmap->nr_bytes, bitmap->nr_bytes + size_of_entry(level));
+	return entry;
+}
+
+/* How many pages below an entry have @value. */
+static pgoff_t gmem_bitmap_count(const void *entry, unsigned int level, bool value)
+{
+	const struct node *node = entry;
+	const struct leaf *leaf = entry;
+	pgoff_t count = 0;
+	unsigned int i;
+
+	if (is_uniform(entry))
+		return entry == uniform(value) ? span(level) : 0;
 
 	if (!level) {
-		leaf = kmalloc_obj(*leaf, GFP_TRACKING);
-		if (leaf)
-			memset(leaf, value ? 0xff : 0, sizeof(*leaf));
-		return leaf;
+		count = bitmap_weight(leaf->bits, LEAF_PAGES);
+		return value ? count : LEAF_PAGES - count;
 	}
 
-	node = kmalloc_obj(*node, GFP_TRACKING);
-	/* No reader can find it yet. */
-	if (node)
-		memset_p((void **)node->entries, uniform(value), NODE_ENTRIES);
-	return node;
+	for (i = 0; i < NODE_ENTRIES; i++) {
+		const void *below = entry_protected(&node->entries[i]);
+
+		if (below != uniform(!value))
+			count += gmem_bitmap_count(below, level - 1, value);
+	}
+	cond_resched();
+
+	return count;
 }
 
-/* Free what is below an entry that no new reader can find any more. */
-static void gmem_bitmap_free_entry(void *entry, unsigned int level)
+/* Free what no new reader can find any more, and all that is below it. */
+static void gmem_bitmap_free_entry(struct kvm_gmem_bitmap *bitmap, void *entry,
+				   unsigned int level)
 {
 	struct node *node = entry;
 	unsigned int i;
 
-	if (is_uniform(entry))
-		return;
+	for (i = 0; level && i < NODE_ENTRIES; i++) {
+		void *below = entry_protected(&node->entries[i]);
 
-	for (i = 0; level && i < NODE_ENTRIES; i++)
-		gmem_bitmap_free_entry(entry_protected(&node->entries[i]), level - 1);
+		if (!is_uniform(below))
+			gmem_bitmap_free_entry(bitmap, below, level - 1);
+	}
 
+	WRITE_ONCE(bitmap->nr_bytes, bitmap->nr_bytes - size_of_entry(level));
 	kfree_rcu_mightsleep(entry);
 	cond_resched();
 }
 
-static void gmem_bitmap_replace_entry(void __rcu **entry, unsigned int level, bool value)
+static void gmem_bitmap_replace_entry(struct kvm_gmem_bitmap *bitmap, void __rcu **entry,
+				      unsigned int level, bool value)
 {
 	void *old = entry_protected(entry);
 
 	rcu_assign_pointer(*entry, uniform(value));
-	gmem_bitmap_free_entry(old, level);
+	if (!is_uniform(old))
+		gmem_bitmap_free_entry(bitmap, old, level);
 }
 
 static bool gmem_bitmap_leaf_is_uniform(const struct leaf *leaf)
@@ -165,7 +211,8 @@ static bool gmem_bitmap_leaf_is_uniform(const struct leaf *leaf)
 }
 
 /* Give back a level whose entries or bits have all become the same. */
-static void gmem_bitmap_collapse(void __rcu **entry, unsigned int level)
+static void gmem_bitmap_collapse(struct kvm_gmem_bitmap *bitmap, void __rcu **entry,
+				 unsigned int level)
 {
 	void *old = entry_protected(entry);
 	const struct leaf *leaf = old;
@@ -178,7 +225,7 @@ static void gmem_bitmap_collapse(void __rcu **entry, unsigned int level)
 
 	if (!level) {
 		if (gmem_bitmap_leaf_is_uniform(leaf))
-			gmem_bitmap_replace_entry(entry, level, test_bit(0, leaf->bits));
+			gmem_bitmap_replace_entry(bitmap, entry, level, test_bit(0, leaf->bits));
 		return;
 	}
 
@@ -191,7 +238,7 @@ static void gmem_bitmap_collapse(void __rcu **entry, unsigned int level)
 			return;
 	}
 
-	gmem_bitmap_replace_entry(entry, level, first == uniform(true));
+	gmem_bitmap_replace_entry(bitmap, entry, level, first == uniform(true));
 }
 
 /* Make a boundary at @index possible, on the way to storing @value next to it. */
@@ -209,7 +256,7 @@ static int gmem_bitmap_refine(struct kvm_gmem_bitmap *bitmap, pgoff_t index,
 			return 0;
 
 		if (is_uniform(old)) {
-			void *new = gmem_bitmap_new_entry(level, old == uniform(true));
+			void *new = gmem_bitmap_new_entry(bitmap, level, old == uniform(true));
 
 			if (!new) {
 				*err_index = ALIGN_DOWN(index, span(level));
@@ -229,7 +276,8 @@ static int gmem_bitmap_refine(struct kvm_gmem_bitmap *bitmap, pgoff_t index,
 }
 
 /* Undo gmem_bitmap_refine() as far as nothing was stored, from the bottom up. */
-static void gmem_bitmap_coarsen(void __rcu **entry, unsigned int level, pgoff_t index)
+static void gmem_bitmap_coarsen(struct kvm_gmem_bitmap *bitmap, void __rcu **entry,
+				unsigned int level, pgoff_t index)
 {
 	struct node *node = entry_protected(entry);
 
@@ -237,9 +285,10 @@ static void gmem_bitmap_coarsen(void __rcu **entry, unsigned int level, pgoff_t 
 		return;
 
 	if (level)
-		gmem_bitmap_coarsen(&node->entries[entry_of(index, level)], level - 1, index);
+		gmem_bitmap_coarsen(bitmap, &node->entries[entry_of(index, level)], level - 1,
+				    index);
 
-	gmem_bitmap_collapse(entry, level);
+	gmem_bitmap_collapse(bitmap, entry, level);
 }
 
 /* Let the leaf of @index stay if it is uniform, instead of the one that did before. */
@@ -254,7 +303,7 @@ static void gmem_bitmap_spare(struct kvm_gmem_bitmap *bitmap, const struct leaf 
 
 	bitmap->spare = index;
 	if (before != NO_SPARE)
-		gmem_bitmap_coarsen(&bitmap->root, bitmap->height, before);
+		gmem_bitmap_coarsen(bitmap, &bitmap->root, bitmap->height, before);
 }
 
 static bool gmem_bitmap_is_within_leaf(pgoff_t index, pgoff_t leaf)
@@ -278,56 +327,64 @@ static void gmem_bitmap_take_spare(struct kvm_gmem_bitmap *bitmap, pgoff_t start
 	bitmap->spare = NO_SPARE;
 	if (!gmem_bitmap_is_within_leaf(start, spare) &&
 	    !gmem_bitmap_is_within_leaf(end, spare))
-		gmem_bitmap_coarsen(&bitmap->root, bitmap->height, spare);
+		gmem_bitmap_coarsen(bitmap, &bitmap->root, bitmap->height, spare);
 }
 
 /*
- * Set the part of [start, end) that is below @entry, which begins at @base.  A leaf
- * that becomes spare makes another one go, but none of the nodes on the way here:
- * they have this leaf.
+ * Set the part of [start, end) that is below @entry, which begins at @base.  How many
+ * pages that has changed.  A leaf that becomes spare makes another one go, but none of
+ * the nodes on the way here: they have this leaf.
  */
-static void gmem_bitmap_store(struct kvm_gmem_bitmap *bitmap, void __rcu **entry,
-			      unsigned int level, pgoff_t base, pgoff_t start,
-			      pgoff_t end, bool value)
+static pgoff_t gmem_bitmap_store(struct kvm_gmem_bitmap *bitmap, void __rcu **entry,
+				 unsigned int level, pgoff_t base, pgoff_t start,
+				 pgoff_t end, bool value)
 {
 	void *old = entry_protected(entry);
+	pgoff_t first, last, count = 0;
 	struct node *node = old;
-	pgoff_t first, last;
 	unsigned int i;
 
 	if (old == uniform(value))
-		return;
+		return 0;
 
 	if (start <= base && end >= base + span(level)) {
-		gmem_bitmap_replace_entry(entry, level, value);
-		return;
+		count = gmem_bitmap_count(old, level, !value);
+		gmem_bitmap_replace_entry(bitmap, entry, level, value);
+		return count;
 	}
 
 	/* Only a missing reserve() can lead here. */
 	if (WARN_ON_ONCE(is_uniform(old)))
-		return;
+		return 0;
 
 	first = max(start, base);
 	last = min(end, base + span(level)) - 1;
 
 	if (!level) {
-		gmem_bitmap_set_bits(old, first - base, last - first + 1, value);
+		count = gmem_bitmap_set_bits(old, first - base, last - first + 1, value);
 		gmem_bitmap_spare(bitmap, old, base);
-		return;
+		return count;
 	}
 
 	for (i = entry_of(first, level); i <= entry_of(last, level); i++) {
 		pgoff_t child = base + ((pgoff_t)i << shift(level - 1));
+		void __rcu **below = &node->entries[i];
 
 		/* Most are uniform and stay so. */
-		if (is_uniform(entry_protected(&node->entries[i])) && start <= child &&
-		    child + span(level - 1) <= end)
-			rcu_assign_pointer(node->entries[i], uniform(value));
-		else
-			gmem_bitmap_store(bitmap, &node->entries[i], level - 1, child,
-					  start, end, value);
+		if (is_uniform(entry_protected(below)) && start <= child &&
+		    child + span(level - 1) <= end) {
+			if (entry_protected(below) != uniform(value)) {
+				count += span(level - 1);
+				rcu_assign_pointer(*below, uniform(value));
+			}
+		} else {
+			count += gmem_bitmap_store(bitmap, below, level - 1, child, start, end,
+						   value);
+		}
 	}
-	gmem_bitmap_collapse(entry, level);
+	gmem_bitmap_collapse(bitmap, entry, level);
+
+	return count;
 }
 
 /*
@@ -347,12 +404,15 @@ void kvm_gmem_bitmap_init(struct kvm_gmem_bitmap *bitmap, pgoff_t nr_pages,
 	while (span(bitmap->height) < nr_pages)
 		bitmap->height++;
 	bitmap->spare = NO_SPARE;
+	bitmap->nr_true = value ? nr_pages : 0;
+	bitmap->nr_bytes = 0;
+	bitmap->end_value = value;
 	RCU_INIT_POINTER(bitmap->root, uniform(value));
 }
 
 void kvm_gmem_bitmap_destroy(struct kvm_gmem_bitmap *bitmap)
 {
-	gmem_bitmap_replace_entry(&bitmap->root, bitmap->height, false);
+	gmem_bitmap_replace_entry(bitmap, &bitmap->root, bitmap->height, false);
 }
 
 bool kvm_gmem_bitmap_test(const struct kvm_gmem_bitmap *bitmap, pgoff_t index)
@@ -483,19 +543,39 @@ int kvm_gmem_bitmap_reserve(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 	return r;
 }
 
-void kvm_gmem_bitmap_commit(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
-			    pgoff_t end, bool value)
+/*
+ * How many pages of the range did not have @value.  In a tree that commit_masked() has
+ * stored into, which passes over what is beyond the end, that is not known.
+ */
+pgoff_t kvm_gmem_bitmap_commit(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
+			       pgoff_t end, bool value)
 {
-	gmem_bitmap_store(bitmap, &bitmap->root, bitmap->height, 0, start,
-			  round_end(bitmap, end), value);
+	pgoff_t count;
+
+	if (!start && end >= bitmap->nr_pages) {
+		count = value ? bitmap->nr_pages - bitmap->nr_true : bitmap->nr_true;
+		gmem_bitmap_replace_entry(bitmap, &bitmap->root, bitmap->height, value);
+	} else {
+		count = gmem_bitmap_store(bitmap, &bitmap->root, bitmap->height, 0, start,
+					  round_end(bitmap, end), value);
+		/* What is beyond the end has changed with the last page. */
+		if (end >= bitmap->nr_pages && bitmap->end_value != value)
+			count -= span(bitmap->height) - bitmap->nr_pages;
+	}
+
+	if (end >= bitmap->nr_pages)
+		bitmap->end_value = value;
+	WRITE_ONCE(bitmap->nr_true, value ? bitmap->nr_true + count : bitmap->nr_true - count);
+
+	return count;
 }
 
 void kvm_gmem_bitmap_release(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 			     pgoff_t end)
 {
-	gmem_bitmap_coarsen(&bitmap->root, bitmap->height, start);
+	gmem_bitmap_coarsen(bitmap, &bitmap->root, bitmap->height, start);
 	if (end < bitmap->nr_pages)
-		gmem_bitmap_coarsen(&bitmap->root, bitmap->height, end);
+		gmem_bitmap_coarsen(bitmap, &bitmap->root, bitmap->height, end);
 }
 
 /* The leaf of @index, for writers; NULL where all of its pages have one value. */
@@ -615,7 +695,7 @@ void kvm_gmem_bitmap_commit_masked(struct kvm_gmem_bitmap *bitmap,
 			bits &= GENMASK(i % BITS_PER_LONG + n - 1, i % BITS_PER_LONG);
 			WRITE_ONCE(*word, value ? *word | bits : *word & ~bits);
 		}
-		gmem_bitmap_coarsen(&bitmap->root, bitmap->height, start);
+		gmem_bitmap_coarsen(bitmap, &bitmap->root, bitmap->height, start);
 		cond_resched();
 	}
 }

@@ -23,7 +23,13 @@ struct kvm_gmem_bitmap {
 	pgoff_t nr_pages;
 	/* A page of the leaf that stays. */
 	pgoff_t spare;
+	/* How many pages have the value true. */
+	pgoff_t nr_true;
+	/* What the tree takes. */
+	size_t nr_bytes;
 	unsigned int height;
+	/* What the last page has, and so all beyond it. */
+	bool end_value;
 };
 
 void kvm_gmem_bitmap_init(struct kvm_gmem_bitmap *bitmap, pgoff_t nr_pages,
@@ -38,8 +44,8 @@ pgoff_t kvm_gmem_bitmap_find(const struct kvm_gmem_bitmap *bitmap,
 
 int kvm_gmem_bitmap_reserve(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 			    pgoff_t end, bool value, pgoff_t *err_index);
-void kvm_gmem_bitmap_commit(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
-			    pgoff_t end, bool value);
+pgoff_t kvm_gmem_bitmap_commit(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
+			       pgoff_t end, bool value);
 void kvm_gmem_bitmap_release(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 			     pgoff_t end);
 

@@ -28,16 +28,29 @@ static void init_random(struct kunit *test, struct rnd_state *state)
 	prandom_seed_state(state, used);
 }
 
-static void store(struct kunit *test, struct kvm_gmem_bitmap *bitmap, pgoff_t start,
-		  pgoff_t end, bool value)
+/* How many pages that has changed. */
+static pgoff_t store(struct kunit *test, struct kvm_gmem_bitmap *bitmap, pgoff_t start,
+		     pgoff_t end, bool value)
 {
 	pgoff_t err_index;
 	int r;
 
 	r = kvm_gmem_bitmap_reserve(bitmap, start, end, value, &err_index);
 	KUNIT_EXPECT_EQ(test, 0, r);
-	if (!r)
-		kvm_gmem_bitmap_commit(bitmap, start, end, value);
+
+	return r ? 0 : kvm_gmem_bitmap_commit(bitmap, start, end, value);
+}
+
+/* Set [start, end) of the model as well, and expect the same number of changes. */
+static void store_both(struct kunit *test, struct kvm_gmem_bitmap *bitmap, bool *model,
+		       pgoff_t start, pgoff_t end, bool value)
+{
+	pgoff_t nr_changed = 0, index;
+
+	for (index = start; index < end; index++)
+		nr_changed += model[index] != value;
+	memset(model + start, value, end - start);
+	KUNIT_EXPECT_EQ(test, nr_changed, store(test, bitmap, start, end, value));
 }
 
 static void expect_one_value(struct kunit *test, struct kvm_gmem_bitmap *bitmap, bool value)
@@ -106,8 +119,7 @@ static void store_random_ranges(struct kunit *test)
 									 value, &err_index));
 			kvm_gmem_bitmap_release(&bitmap, start, end);
 		} else {
-			store(test, &bitmap, start, end, value);
-			memset(model + start, value, end - start);
+			store_both(test, &bitmap, model, start, end, value);
 		}
 
 		if (i % 100 == 0)
@@ -116,8 +128,9 @@ static void store_random_ranges(struct kunit *test)
 	}
 
 	expect_model(test, &bitmap, model);
-	store(test, &bitmap, 0, MODEL_PAGES, false);
+	store_both(test, &bitmap, model, 0, MODEL_PAGES, false);
 	expect_one_value(test, &bitmap, false);
+	KUNIT_EXPECT_EQ(test, 0, bitmap.nr_bytes);
 	kvm_gmem_bitmap_destroy(&bitmap);
 }
 
@@ -150,30 +163,31 @@ static void store_around(struct kunit *test, struct kvm_gmem_bitmap *bitmap, pgo
 {
 	pgoff_t nr_pages = bitmap->nr_pages;
 
-	store(test, bitmap, index, index + 1, true);
+	KUNIT_EXPECT_EQ(test, 1, store(test, bitmap, index, index + 1, true));
 	expect_page(test, bitmap, index - 1, false);
 	expect_page(test, bitmap, index, true);
 	expect_page(test, bitmap, index + 1, false);
 	KUNIT_EXPECT_EQ(test, index, kvm_gmem_bitmap_find(bitmap, 0, nr_pages, true));
 	KUNIT_EXPECT_EQ(test, index + 1, kvm_gmem_bitmap_find(bitmap, index, nr_pages, false));
 
-	store(test, bitmap, index, nr_pages, true);
+	KUNIT_EXPECT_EQ(test, nr_pages - index - 1, store(test, bitmap, index, nr_pages, true));
 	expect_page(test, bitmap, index - 1, false);
 	expect_page(test, bitmap, index, true);
 	expect_page(test, bitmap, nr_pages - 1, true);
 	KUNIT_EXPECT_EQ(test, nr_pages, kvm_gmem_bitmap_find(bitmap, index, nr_pages, false));
 
-	store(test, bitmap, 0, index + 1, false);
+	KUNIT_EXPECT_EQ(test, 1, store(test, bitmap, 0, index + 1, false));
 	expect_page(test, bitmap, 0, false);
 	expect_page(test, bitmap, index, false);
 	expect_page(test, bitmap, index + 1, true);
 	KUNIT_EXPECT_EQ(test, index + 1, kvm_gmem_bitmap_find(bitmap, 0, nr_pages, true));
 
-	store(test, bitmap, index, nr_pages, false);
+	KUNIT_EXPECT_EQ(test, nr_pages - index - 1, store(test, bitmap, index, nr_pages, false));
 	KUNIT_EXPECT_EQ(test, nr_pages, kvm_gmem_bitmap_find(bitmap, 0, nr_pages, true));
 	/* A leaf and its path may have stayed. */
-	store(test, bitmap, 0, nr_pages, false);
+	KUNIT_EXPECT_EQ(test, 0, store(test, bitmap, 0, nr_pages, false));
 	expect_one_value(test, bitmap, false);
+	KUNIT_EXPECT_EQ(test, 0, bitmap->nr_bytes);
 }
 
 static void store_at_every_boundary(struct kunit *test)

@@ -11,6 +11,7 @@
 #include <linux/sched/signal.h>
 
 #include "gmem_content.h"
+#include "gmem_stat.h"
 #include "gmem_state.h"
 
 #define POLICY(name)	KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_##name
@@ -68,6 +69,9 @@ int kvm_gmem_content_fill(struct folio *folio)
 	}
 
 	folio_mark_uptodate(folio);
+	/* A fault holds the file or a memslot of it, and so the VM. */
+	if (state->in_place)
+		kvm_gmem_stat_inc(state->kvm, pages_filled);
 	return 0;
 }
 

@@ -22,7 +22,15 @@
 #include "gmem_content.h"
 #include "gmem_convert.h"
 #include "gmem_fault.h"
+#include "gmem_show.h"
+#include "gmem_stat.h"
 #include "gmem_state.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/kvm_gmem.h>
+
+static_assert(sizeof(struct kvm_memory_attributes2) == 128);
+static_assert(offsetof(struct kvm_memory_attributes2, reserved) == 40);
 
 /* The page cache holds one reference to each page; no other is owed to anyone. */
 #define PAGE_CACHE_REFS		1
@@ -56,6 +64,8 @@ struct part {
 	pgoff_t shift;
 	/* The first part of its file locks it, for all of them. */
 	bool locks;
+	/* Pages of the file in front of @start are as requested, down to the first. */
+	bool from_first;
 };
 
 /* One call, and what it has met. */
@@ -69,8 +79,9 @@ struct request {
 	struct part *parts;
 	int nr_parts;
 
-	/* The page that stands in the way, as the request counts it. */
+	/* The page that stands in the way, as the request counts it, and its file, or 0. */
 	pgoff_t err_index;
+	u64 err_ino;
 	/* With EAGAIN: where that page is; the file has a reference until the wait. */
 	struct inode *held_inode;
 	pgoff_t held_index;
@@ -80,7 +91,23 @@ struct request {
 	ktime_t deadline;
 	ktime_t tried;
 	unsigned int pause_usecs;
+
+	/* For whoever watches: pages that have changed, the references of the one that refused. */
+	pgoff_t nr_changed;
+	unsigned int refs;
+	unsigned int maps;
+	/* If somebody traced when it began: since when it has a lock, how long it had one. */
+	ktime_t began;
+	ktime_t locked;
+	s64 locked_ns;
 };
+
+/* Page @index of the part's file, or gfn @index, stands in the way. */
+static void gmem_convert_stop_at(struct request *rq, struct part *part, pgoff_t index)
+{
+	rq->err_index = index + part->shift;
+	rq->err_ino = part->inode ? part->inode->i_ino : 0;
+}
 
 /*
  * Does somebody hold this page, which nobody maps?  Whoever looks into the page
@@ -149,7 +176,7 @@ static int gmem_convert_check(struct request *rq, struct part *part)
 		if (IS_ERR(folio))
 			return PTR_ERR(folio);
 
-		rq->err_index = folio->index + part->shift;
+		gmem_convert_stop_at(rq, part, folio->index);
 		if (folio_test_hwpoison(folio))
 			return -EHWPOISON;
 
@@ -178,10 +205,11 @@ static int gmem_convert_check(struct request *rq, struct part *part)
 static bool gmem_convert_still_held(struct request *rq, bool *pinned)
 {
 	struct folio *folio;
-	int mapped;
 
 	guard(rcu)();
 
+	rq->maps = 0;
+	rq->refs = 0;
 	folio = xa_load(&rq->held_inode->i_mapping->i_pages, rq->held_index);
 	if (!folio || xa_is_value(folio))
 		return false;
@@ -190,9 +218,10 @@ static bool gmem_convert_still_held(struct request *rq, bool *pinned)
 	 * Each mapping has a reference, and each pin many.  A folio has one page, and
 	 * one that is being freed is asked nothing that it need not have an answer to.
 	 */
-	mapped = atomic_read(&folio->_mapcount) + 1;
-	*pinned = !mapped && folio_ref_count(folio) >= GUP_PIN_COUNTING_BIAS;
-	return folio_ref_count(folio) > PAGE_CACHE_REFS + mapped;
+	rq->maps = max(atomic_read(&folio->_mapcount) + 1, 0);
+	rq->refs = folio_ref_count(folio);
+	*pinned = !rq->maps && rq->refs >= GUP_PIN_COUNTING_BIAS;
+	return rq->refs > PAGE_CACHE_REFS + rq->maps;
 }
 
 /*
@@ -254,6 +283,10 @@ static int gmem_convert_wait(struct request *rq)
 
 static void gmem_convert_unlock(struct request *rq, int nr)
 {
+	if (rq->locked)
+		rq->locked_ns += ktime_to_ns(ktime_sub(ktime_get(), rq->locked));
+	rq->locked = 0;
+
 	while (nr--) {
 		if (rq->parts[nr].locks)
 			filemap_invalidate_unlock(rq->parts[nr].inode->i_mapping);
@@ -280,6 +313,10 @@ static int gmem_convert_lock(struct request *rq)
 			gmem_convert_unlock(rq, i);
 			return r;
 		}
+
+		/* From the first lock on somebody can be waiting. */
+		if (rq->began && !rq->locked)
+			rq->locked = ktime_get();
 	}
 
 	return 0;
@@ -292,6 +329,7 @@ static int gmem_convert_reserve_file(struct request *rq, struct part *part)
 	int r;
 
 	/* Pages that are as requested keep everything, those in front are not visited. */
+	part->from_first = !part->start;
 	part->start = kvm_gmem_bitmap_find(private, part->start, part->end, !rq->to_private);
 	if (part->start == part->end)
 		return 0;
@@ -307,7 +345,7 @@ static int gmem_convert_reserve_file(struct request *rq, struct part *part)
 		kvm_gmem_bitmap_release(private, part->start, part->end);
 out:
 	if (r)
-		rq->err_index = err_index + part->shift;
+		gmem_convert_stop_at(rq, part, err_index);
 	return r;
 }
 
@@ -331,6 +369,7 @@ static void gmem_convert_commit_file(struct request *rq, struct part *part)
 	struct kvm_gmem_state *state = kvm_gmem_state(part->inode);
 	pgoff_t start = part->start, end = part->end;
 	struct inode *inode = part->inode;
+	pgoff_t nr_changed;
 	bool keep;
 
 	if (start == end)
@@ -349,7 +388,9 @@ static void gmem_convert_commit_file(struct request *rq, struct part *part)
 		kvm_gmem_unclaim(inode, start, end, false);
 	kvm_gmem_content_commit(inode, start, end, rq->to_private, rq->policy, keep);
 	raw_write_seqcount_begin(&state->private_seq);
-	kvm_gmem_bitmap_commit(&state->private, start, end, rq->to_private);
+	/* All of a file is stored with less work than the most of it. */
+	nr_changed = kvm_gmem_bitmap_commit(&state->private, part->from_first ? 0 : start, end,
+					    rq->to_private);
 	WRITE_ONCE(state->last.start, start);
 	WRITE_ONCE(state->last.end, end);
 	WRITE_ONCE(state->last.private, rq->to_private);
@@ -357,6 +398,7 @@ static void gmem_convert_commit_file(struct request *rq, struct part *part)
 	WRITE_ONCE(state->around_skips, 0);
 	if (!keep)
 		kvm_gmem_invalidate_end(inode, start, end);
+	rq->nr_changed += nr_changed;
 }
 
 /* Let go of what was claimed in the first @nr parts. */
@@ -384,7 +426,7 @@ static int gmem_convert_claim(struct request *rq)
 
 		r = kvm_gmem_claim(part->inode, part->start, part->end, &err_index);
 		if (r) {
-			rq->err_index = err_index + part->shift;
+			gmem_convert_stop_at(rq, part, err_index);
 			break;
 		}
 	}
@@ -439,7 +481,7 @@ static int gmem_convert_reserve_vm(struct request *rq)
 
 		r = kvm_gmem_reserve_vm_attributes(rq->kvm, part->start, part->end, &err_gfn);
 		if (r) {
-			rq->err_index = err_gfn;
+			gmem_convert_stop_at(rq, part, err_gfn);
 			gmem_convert_release_vm(rq, i);
 			return r;
 		}
@@ -598,8 +640,8 @@ static int gmem_convert_check_fields(const struct kvm_memory_attributes2 *attrs,
 	return 0;
 }
 
-static void gmem_convert_init(struct request *rq, struct kvm *kvm,
-			      const struct kvm_memory_attributes2 *attrs)
+static __always_inline void gmem_convert_init(struct request *rq, struct kvm *kvm,
+					      const struct kvm_memory_attributes2 *attrs)
 {
 	*rq = (struct request){
 		.kvm = kvm,
@@ -608,6 +650,7 @@ static void gmem_convert_init(struct request *rq, struct kvm *kvm,
 		.to_private = attrs->attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE,
 		.policy = attrs->flags,
 		.err_index = attrs->offset >> PAGE_SHIFT,
+		.began = trace_kvm_gmem_convert_enabled() ? ktime_get() : 0,
 	};
 }
 
@@ -619,12 +662,40 @@ static bool gmem_convert_policy_is_supported(struct request *rq)
 	return kvm_gmem_content_policies(rq->kvm) & bit;
 }
 
-/*
- * Report where a conversion failed.  Nothing is written after success: one that
- * happened is reported whatever the struct can take.
- */
-static long gmem_convert_report(struct request *rq, int r,
-				struct kvm_memory_attributes2 __user *uattrs)
+static void gmem_convert_count(struct request *rq, int r)
+{
+	switch (r) {
+	case 0:
+		if (!rq->nr_changed)
+			break;
+		if (rq->to_private) {
+			kvm_gmem_stat_inc(rq->kvm, conversions_to_private);
+			kvm_gmem_stat_add(rq->kvm, pages_to_private, rq->nr_changed);
+		} else {
+			kvm_gmem_stat_inc(rq->kvm, conversions_to_shared);
+			kvm_gmem_stat_add(rq->kvm, pages_to_shared, rq->nr_changed);
+		}
+		break;
+	case -EAGAIN:
+		kvm_gmem_stat_inc(rq->kvm, refused_held);
+		break;
+	case -EHWPOISON:
+		kvm_gmem_stat_inc(rq->kvm, refused_poison);
+		break;
+	case -ENOMEM:
+		kvm_gmem_stat_inc(rq->kvm, refused_memory);
+		break;
+	case -EOPNOTSUPP:
+		kvm_gmem_stat_inc(rq->kvm, refused_policy);
+		break;
+	case -EPERM:
+		kvm_gmem_stat_inc(rq->kvm, refused_consent);
+		break;
+	}
+}
+
+/* Did one page stand in the way? */
+static bool gmem_convert_knows_where(int r)
 {
 	switch (r) {
 	case -EAGAIN:
@@ -632,9 +703,49 @@ static long gmem_convert_report(struct request *rq, int r,
 	case -ENOMEM:
 	case -EOPNOTSUPP:
 	case -EPERM:
-		if (put_user((u64)rq->err_index << PAGE_SHIFT, &uattrs->error_offset))
-			return -EFAULT;
+		return true;
+	default:
+		return false;
 	}
+}
+
+static void gmem_convert_trace(struct request *rq, struct inode *inode, int r)
+{
+	struct kvm_gmem_record record = {
+		.pid = rq->kvm->userspace_pid,
+		.ino = inode ? inode->i_ino : 0,
+		.start = (u64)rq->start << PAGE_SHIFT,
+		.size = (u64)(rq->end - rq->start) << PAGE_SHIFT,
+		.attributes = rq->to_private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0,
+		.policy = rq->policy,
+		.changed = (u64)rq->nr_changed << PAGE_SHIFT,
+		.result = r,
+		.error_offset = gmem_convert_knows_where(r) ?
+				(u64)rq->err_index << PAGE_SHIFT : 0,
+		.error_ino = gmem_convert_knows_where(r) ? rq->err_ino : 0,
+		.refs = r == -EAGAIN ? rq->refs : 0,
+		.maps = r == -EAGAIN ? rq->maps : 0,
+		.took_ns = rq->began ? ktime_to_ns(ktime_sub(ktime_get(), rq->began)) : 0,
+		.locked_ns = rq->locked_ns,
+	};
+
+	trace_kvm_gmem_convert(&record);
+}
+
+/*
+ * Count what came of a conversion, and report where it failed.  Nothing is written
+ * after success: one that happened is reported whatever the struct can take.
+ */
+static long gmem_convert_end(struct request *rq, struct inode *inode, int r,
+			     struct kvm_memory_attributes2 __user *uattrs)
+{
+	gmem_convert_count(rq, r);
+	if (trace_kvm_gmem_convert_enabled())
+		gmem_convert_trace(rq, inode, r);
+
+	if (gmem_convert_knows_where(r) &&
+	    put_user((u64)rq->err_index << PAGE_SHIFT, &uattrs->error_offset))
+		return -EFAULT;
 
 	return r;
 }
@@ -700,18 +811,19 @@ static long gmem_convert_file_ioctl(struct kvm *kvm, struct inode *inode,
 		return r;
 
 	gmem_convert_init(&rq, kvm, &attrs);
+	rq.err_ino = inode->i_ino;
 	if (!gmem_convert_policy_is_supported(&rq))
-		return gmem_convert_report(&rq, -EOPNOTSUPP, uattrs);
+		return gmem_convert_end(&rq, inode, -EOPNOTSUPP, uattrs);
 
 	if (gmem_convert_is_done(&rq, inode))
-		return 0;
+		return gmem_convert_end(&rq, inode, 0, uattrs);
 
 	part = (struct part){ .inode = inode, .start = rq.start, .end = rq.end, .locks = true };
 	rq.parts = &part;
 	rq.nr_parts = 1;
 	r = gmem_convert(&rq, gmem_convert_try_file);
 
-	return gmem_convert_report(&rq, r, uattrs);
+	return gmem_convert_end(&rq, inode, r, uattrs);
 }
 
 /* The ioctls of a guest_memfd. */
@@ -724,6 +836,8 @@ long kvm_gmem_convert_ioctl(struct kvm *kvm, struct inode *inode,
 	switch (ioctl) {
 	case KVM_SET_MEMORY_ATTRIBUTES2:
 		return gmem_convert_file_ioctl(kvm, inode, (void __user *)arg);
+	case KVM_GET_MEMORY_ATTRIBUTES2:
+		return kvm_gmem_get_attributes(inode, (void __user *)arg);
 	default:
 		return -ENOTTY;
 	}
@@ -736,7 +850,7 @@ static int gmem_convert_add_part(struct request *rq, struct kvm_memory_slot *slo
 	struct part *part = &rq->parts[rq->nr_parts++];
 
 	*part = (struct part){ .start = start, .end = end };
-	rq->err_index = start;
+	gmem_convert_stop_at(rq, part, start);
 
 	if (!slot) {
 		/* What is not in place promises nothing about contents. */
@@ -753,6 +867,7 @@ static int gmem_convert_add_part(struct request *rq, struct kvm_memory_slot *slo
 	part->shift = slot->base_gfn - slot->gmem.pgoff;
 	part->start -= part->shift;
 	part->end -= part->shift;
+	gmem_convert_stop_at(rq, part, part->start);
 
 	return gmem_convert_policy_is_supported(rq) ? 0 : -EOPNOTSUPP;
 }
@@ -831,6 +946,7 @@ static int gmem_convert_choose_locks(struct request *rq)
 static int gmem_convert_try_vm(struct request *rq)
 {
 	struct kvm_memslot_iter iter;
+	struct part whole = {};
 	int room = 1, r;
 
 	r = mutex_lock_killable(&rq->kvm->slots_lock);
@@ -842,10 +958,10 @@ static int gmem_convert_try_vm(struct request *rq)
 
 	rq->nr_parts = 0;
 	rq->parts = kvmalloc_objs(*rq->parts, room, GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL);
-	rq->err_index = rq->start;
+	gmem_convert_stop_at(rq, &whole, rq->start);
 	r = rq->parts ? gmem_convert_make_parts(rq) : -ENOMEM;
 	if (!r) {
-		rq->err_index = rq->start;
+		gmem_convert_stop_at(rq, &whole, rq->start);
 		r = gmem_convert_choose_locks(rq);
 	}
 	if (!r)
@@ -881,5 +997,5 @@ long kvm_gmem_convert_vm_ioctl(struct kvm *kvm, void __user *argp)
 	gmem_convert_init(&rq, kvm, &attrs);
 	r = gmem_convert(&rq, gmem_convert_try_vm);
 
-	return gmem_convert_report(&rq, r, uattrs);
+	return gmem_convert_end(&rq, NULL, r, uattrs);
 }

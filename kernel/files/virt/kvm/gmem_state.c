@@ -23,6 +23,7 @@ void kvm_gmem_state_init(struct kvm_gmem_state *state, struct kvm *kvm,
 {
 	state->in_place = kvm_arch_has_private_mem(kvm) && flags & GUEST_MEMFD_FLAG_MMAP;
 	state->owner = kvm->mm;
+	state->kvm = kvm;
 	kvm_gmem_bitmap_init(&state->private, size >> PAGE_SHIFT,
 			     !(flags & GUEST_MEMFD_FLAG_INIT_SHARED));
 	kvm_gmem_bitmap_init(&state->none, size >> PAGE_SHIFT, false);

@@ -44,6 +44,8 @@ struct kvm_gmem_state {
 	} last;
 	/* Who may convert and destroy.  To compare, not to look into. */
 	const struct mm_struct *owner;
+	/* Only to be followed by whoever has the file open, which holds the VM. */
+	struct kvm *kvm;
 	u8 none_byte;
 	bool in_place;
 	/* Memory failure has struck this file once.  Never cleared. */

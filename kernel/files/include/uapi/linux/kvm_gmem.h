@@ -51,4 +51,24 @@ struct kvm_memory_attributes2 {
 
 #define KVM_SET_MEMORY_ATTRIBUTES2	_IOWR(KVMIO, 0xd2, struct kvm_memory_attributes2)
 
+/* KVM_CHECK_EXTENSION returns 1 if a guest_memfd in place has KVM_GET_MEMORY_ATTRIBUTES2. */
+#define KVM_CAP_GET_MEMORY_ATTRIBUTES2			0x676d0003
+
+/*
+ * Which attributes the page at @offset of the file has, and how many bytes from there on
+ * have the same.  Beside conversions that can be fewer than there are, but never zero.
+ */
+struct kvm_memory_attributes2_range {
+	/* in */
+	__u64 offset;
+	/* out */
+	__u64 size;
+	__u64 attributes;	/* KVM_MEMORY_ATTRIBUTE_PRIVATE or 0 */
+	/* must be zero */
+	__u64 reserved[5];
+};
+
+/* Outside of what KVM counts through, for the same reason as the capabilities. */
+#define KVM_GET_MEMORY_ATTRIBUTES2	_IOWR(KVMIO, 0xf0, struct kvm_memory_attributes2_range)
+
 #endif /* __LINUX_KVM_GMEM_H */
