@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Random calls beside a model that is slow and obvious: an array of pages, each with
- * its state, its byte and whether somebody holds it.  Every result is compared, and
- * the bytes as both sides read them.  A sequence that differs is made as short as it
- * gets and printed.
+ * its state, its byte and whether somebody holds it.  Every result is compared, what the
+ * kernel says of its files after each call, and the bytes as both sides read them.  A
+ * sequence that differs is made as short as it gets and printed.
  *
  * SEED= replays, OPS= is how many calls there are.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -81,6 +82,8 @@ struct world {
 	struct gmem_vm files[NR_FILES];
 	struct page_model pages[END];
 	int pins[END];
+	/* What the kernel counts of each. */
+	int fdinfo[NR_FILES];
 	/* The model believes that NONE leaves zeros: to see that it is compared. */
 	bool is_wrong;
 	char difference[160];
@@ -124,6 +127,13 @@ static void world_init(struct world *w)
 		w->pages[i].in_file = i < HOLE || i >= UPPER;
 		w->pins[i] = -1;
 	}
+	for (i = 0; i < NR_FILES; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", w->files[i].fd);
+		w->fdinfo[i] = open(path, O_RDONLY);
+		TEST_ASSERT(w->fdinfo[i] >= 0, "open(%s) failed", path);
+	}
 	w->difference[0] = 0;
 }
 
@@ -135,6 +145,8 @@ static void world_exit(struct world *w)
 		if (w->pins[i] >= 0)
 			close(w->pins[i]);
 	}
+	for (i = 0; i < NR_FILES; i++)
+		close(w->fdinfo[i]);
 	kvm_munmap(w->files[1].mem, 2 * HALF * PAGE_SIZE);
 	close(w->files[1].fd);
 	gmem_vm_destroy(&w->files[0]);
@@ -185,6 +197,50 @@ static void look_at(struct world *w, u64 page)
 	guest_has_touched(model);
 	if (seen != model->byte)
 		differ(w, "the guest's byte", page, seen, model->byte);
+}
+
+static u64 counted(const char *text, const char *name)
+{
+	const char *at = strstr(text, name);
+
+	return at ? strtoull(at + strlen(name), NULL, 10) : POISON;
+}
+
+/* What the kernel says of a file without touching it: each stretch, and how much there is. */
+static void compare_with_kernel(struct world *w, int file)
+{
+	u64 nr = file_pages[file], nr_private = 0, page = 0, next, size, attributes;
+	char text[2048] = {};
+	int r;
+
+	while (page < nr && !w->difference[0]) {
+		bool is_private = w->pages[guest_page(file, page)].is_private;
+
+		for (next = page + 1; next < nr; next++) {
+			if (w->pages[guest_page(file, next)].is_private != is_private)
+				break;
+		}
+		r = __gmem_get(w->files[file].fd, page * PAGE_SIZE, &size, &attributes);
+		if (r)
+			differ(w, "the getter's result", guest_page(file, page), r, 0);
+		if (attributes != (is_private ? PRIVATE : SHARED))
+			differ(w, "the kernel's attributes", guest_page(file, page), attributes,
+			       is_private ? PRIVATE : SHARED);
+		if (size != (next - page) * PAGE_SIZE)
+			differ(w, "the kernel's stretch", guest_page(file, page), size,
+			       (next - page) * PAGE_SIZE);
+		nr_private += is_private ? next - page : 0;
+		page = next;
+	}
+
+	if (pread(w->fdinfo[file], text, sizeof(text) - 1, 0) <= 0)
+		differ(w, "fdinfo", guest_page(file, 0), -errno, 0);
+	if (counted(text, "gmem-private:") != nr_private * PAGE_SIZE)
+		differ(w, "gmem-private", guest_page(file, 0), counted(text, "gmem-private:"),
+		       nr_private * PAGE_SIZE);
+	if (counted(text, "gmem-shared:") != (nr - nr_private) * PAGE_SIZE)
+		differ(w, "gmem-shared", guest_page(file, 0), counted(text, "gmem-shared:"),
+		       (nr - nr_private) * PAGE_SIZE);
 }
 
 static void convert_model(struct world *w, u64 page, const struct op *op)
@@ -421,6 +477,8 @@ static void apply(struct world *w, const struct op *op)
 		break;
 	}
 
+	for (i = 0; i < NR_FILES; i++)
+		compare_with_kernel(w, i);
 	if (!op->look)
 		return;
 	for (i = 0; i < END; i++)

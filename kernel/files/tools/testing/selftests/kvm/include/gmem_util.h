@@ -80,6 +80,14 @@ int __gmem_convert(int fd, u64 offset, u64 size, u64 attributes, u64 policy,
 /* With the guest's part in it, pages counted as in the file. */
 void gmem_convert(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 policy);
 
+/*
+ * What the kernel says of the page at @offset: its attributes, and how many bytes from
+ * there on have the same.  Either may be NULL.
+ */
+int __gmem_get(int fd, u64 offset, u64 *size, u64 *attributes);
+/* A number in what the fdinfo of @fd has, which must be there. */
+long fdinfo_number(int fd, const char *name);
+
 void punch_hole(struct gmem_vm *g, u64 page, u64 nr);
 
 /* The byte that the whole page holds, or MIXED. */

@@ -114,6 +114,32 @@ void gmem_convert(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 polic
 		guest_takes_back(g, g->guest_page + page, nr);
 }
 
+int __gmem_get(int fd, u64 offset, u64 *size, u64 *attributes)
+{
+	struct kvm_memory_attributes2_range range = {
+		.offset = offset,
+		.size = POISON,
+		.attributes = POISON,
+	};
+	int r = ioctl(fd, KVM_GET_MEMORY_ATTRIBUTES2, &range) ? -errno : 0;
+
+	TEST_ASSERT(range.offset == offset, "The offset that was asked for was written");
+	if (size)
+		*size = range.size;
+	if (attributes)
+		*attributes = range.attributes;
+
+	return r;
+}
+
+long fdinfo_number(int fd, const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	return read_number(path, name);
+}
+
 void punch_hole(struct gmem_vm *g, u64 page, u64 nr)
 {
 	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
