@@ -13,13 +13,14 @@
  *   that were not known when the caller was compiled are 0; a library that is older
  *   than its caller says -E2BIG rather than ignore one that is set.
  * - Safe in all threads: gmem_convert(), gmem_convert_gpa(), gmem_lookup(),
- *   gmem_lookup_gpa(), gmem_handle_exit(), gmem_bind(), gmem_exclude(), gmem_unbind(), adding
- *   and removing listeners, and what returns a constant.  What touches the same range waits
+ *   gmem_lookup_gpa(), gmem_verify(), gmem_rebuild(), gmem_handle_exit(), gmem_bind(),
+ *   gmem_exclude(), gmem_unbind(), adding and removing listeners, and what returns a
+ *   constant.  What touches the same range waits
  *   for what came before; the rest runs side by side.  Listeners come and go alone.
  *   Creating and gmem_map() may run beside all of it; gmem_destroy() beside all that does
  *   not use the memory.
  * - A listener and the busy hook are called while others wait.  They may look up, and must
- *   not convert, bind, unbind, destroy, add or remove; nor wait for who does.
+ *   not convert, bind, unbind, verify, rebuild, destroy, add or remove; nor wait for who does.
  * - No conversion, lookup or exit allocates memory.
  */
 #ifndef GMEM_H
@@ -430,6 +431,31 @@ int gmem_lookup(struct gmem *gmem, uint64_t offset, struct gmem_range *range);
 
 /* The same from @gpa on.  -ENXIO: nothing is bound there.  -EPERM: it is excluded. */
 int gmem_lookup_gpa(struct gmem_vm *vm, uint64_t gpa, struct gmem_range *range);
+
+/*
+ * Compare the library's states of @gmem with the kernel's.  0: they are the same.  1: they
+ * differ, as somebody has converted behind the library's back, and *@first_difference, which
+ * may be NULL, is the range at the lowest offset that does: all of it one state, bound in one
+ * piece or not at all, and its attributes are the kernel's.
+ *
+ * Waits for conversions of @gmem that came before, and those that come later wait for it.  It
+ * takes as long as @gmem is mixed.
+ *
+ * -EOPNOTSUPP: two backings, or a kernel that does not say who is private; -EIO: its answer
+ * makes no sense.
+ */
+int gmem_verify(struct gmem *gmem, struct gmem_range *first_difference);
+
+/*
+ * Take the kernel's states of @gmem instead of the library's, from the lowest offset on.
+ * Listeners are told of what differs as if it were converted now, with before_private() or
+ * after_shared(): too late to let go of what has gone private, which an IOMMU would not have
+ * let go.  If one refuses, that goes on, and returns what the first one did.  Waits, and is
+ * waited for, as gmem_verify().
+ *
+ * -EOPNOTSUPP and -EIO as there.
+ */
+int gmem_rebuild(struct gmem *gmem);
 
 /* ---- Exits of a vCPU ----------------------------------------------------- */
 

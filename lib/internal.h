@@ -175,6 +175,11 @@ int call(int fd, unsigned long request, void *arg);
 int create_guest_memfd(int vm_fd, uint64_t size, uint64_t flags);
 int set_attributes_in_place(int fd, uint64_t start, uint64_t size, bool to_private,
 			    uint64_t policy, uint64_t *where);
+/*
+ * Whether the page at @offset is private, and up to how many bytes from there on are the
+ * same.  -EOPNOTSUPP: the kernel cannot be asked.
+ */
+int get_attributes_in_place(int fd, uint64_t offset, uint64_t *size, bool *is_private);
 int set_attributes_of_vm(int vm_fd, uint64_t gpa, uint64_t size, bool to_private);
 int set_slot(int vm_fd, uint32_t slot, uint64_t gpa, uint64_t size, void *hva, int fd,
 	     uint64_t offset);

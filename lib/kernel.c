@@ -51,6 +51,17 @@ int set_attributes_in_place(int fd, uint64_t start, uint64_t size, bool to_priva
 	return r;
 }
 
+int get_attributes_in_place(int fd, uint64_t offset, uint64_t *size, bool *is_private)
+{
+	struct kvm_memory_attributes2_range args = { .offset = offset };
+	int r = call(fd, KVM_GET_MEMORY_ATTRIBUTES2, &args);
+
+	*size = args.size;
+	*is_private = args.attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE;
+
+	return r == -ENOTTY ? -EOPNOTSUPP : r;
+}
+
 int set_attributes_of_vm(int vm_fd, uint64_t gpa, uint64_t size, bool to_private)
 {
 	struct kvm_memory_attributes args = {

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,7 +24,7 @@ void fake_start(void)
 {
 	fake = (struct fake){
 		.knows_convert = true, .knows_policies = true, .knows_convert_of_vm = true,
-		.knows_two_backings = true, .knows_error_offset = true, .to_shared = 7, .to_private = 7,
+		.knows_two_backings = true, .knows_error_offset = true, .knows_get = true, .to_shared = 7, .to_private = 7,
 		.capability = KVM_MEMORY_ATTRIBUTE_PRIVATE,
 	};
 	fake.vm_fd = __real_memfd_create("vm", MFD_CLOEXEC);
@@ -175,6 +176,35 @@ static int convert(int fd, struct kvm_memory_attributes2 *args)
 	return 0;
 }
 
+static int get(int fd, struct kvm_memory_attributes2_range *args)
+{
+	struct fake_file *file = fake_file(fd);
+	uint64_t page = args->offset / PAGE, end;
+	struct stat st;
+	int error;
+	size_t i;
+
+	if (!fake.knows_get || !file || fstat(fd, &st))
+		return ENOTTY;
+	for (i = 0; i < sizeof(args->reserved) / sizeof(args->reserved[0]); i++) {
+		if (args->reserved[i])
+			return EINVAL;
+	}
+	if (args->offset % PAGE || args->offset >= (uint64_t)st.st_size)
+		return EINVAL;
+	error = scripted(CALL_GET);
+	if (error)
+		return error;
+	for (end = page + 1; end < (uint64_t)st.st_size / PAGE &&
+	     file->is_private[end] == file->is_private[page]; end++)
+		;
+	if (fake.get_pages && end > page + fake.get_pages)
+		end = page + fake.get_pages;
+	args->size = (end - page) * PAGE;
+	args->attributes = file->is_private[page] ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0;
+	return 0;
+}
+
 static int set_attributes(const struct kvm_memory_attributes *args)
 {
 	uint64_t at;
@@ -227,6 +257,9 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 		break;
 	case KVM_SET_MEMORY_ATTRIBUTES2:
 		error = convert(fd, arg);
+		break;
+	case KVM_GET_MEMORY_ATTRIBUTES2:
+		error = get(fd, arg);
 		break;
 	case KVM_SET_MEMORY_ATTRIBUTES:
 		error = set_attributes(arg);

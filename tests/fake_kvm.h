@@ -19,6 +19,7 @@
 enum fake_call {
 	CALL_CONVERT,		/* KVM_SET_MEMORY_ATTRIBUTES2, on a file or the VM */
 	CALL_ATTRIBUTES,	/* KVM_SET_MEMORY_ATTRIBUTES */
+	CALL_GET,		/* KVM_GET_MEMORY_ATTRIBUTES2 */
 	CALL_CREATE,
 	CALL_SLOT,
 	CALL_PUNCH,
@@ -61,6 +62,9 @@ extern struct fake {
 	bool knows_convert_of_vm;
 	bool knows_two_backings;
 	bool knows_error_offset;
+	bool knows_get;
+	/* The most pages that it answers for at once, as beside conversions; 0: all. */
+	unsigned int get_pages;
 	uint32_t to_shared;
 	uint32_t to_private;
 	/* The capability, whatever the calls do. */

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/*
+ * The library's states beside the kernel's: do they differ, and take the kernel's.  Both
+ * have a turn, so that no conversion of this library runs meanwhile.
+ */
+#include <errno.h>
+
+#include "internal.h"
+
+/*
+ * The next range from *@at on that is bound in one piece, or not at all, and of which the
+ * kernel has another state than the library; *@at is moved behind it.  1, 0 at the end, or
+ * -errno.
+ */
+static int next_difference(struct gmem *gmem, uint64_t *at, struct gmem_range *difference)
+{
+	size_t page_size = gmem->vm->page_size;
+	uint64_t offset, size, end;
+	const struct binding *b;
+	bool is_private;
+	int r;
+
+	while (*at < gmem->size) {
+		r = get_attributes_in_place(gmem->private_fd, *at, &size, &is_private);
+		if (r)
+			return r;
+		/* Not what the interface promises. */
+		if (!size || size % page_size || size > gmem->size - *at)
+			return -EIO;
+
+		end = *at + size;
+		pthread_mutex_lock(&gmem->vm->lock);
+		offset = page_size * states_find(&gmem->states, *at / page_size, end / page_size,
+						 !is_private);
+		*at = end;
+		if (offset < end) {
+			end = page_size * states_find(&gmem->states, offset / page_size,
+						      end / page_size, is_private);
+			b = binding_of(gmem, offset, &end);
+			if (b && b->offset + b->size < end)
+				end = b->offset + b->size;
+			*difference = (struct gmem_range){
+				.gmem = gmem,
+				.offset = offset,
+				.size = end - offset,
+				.gpa = b ? b->gpa + (offset - b->offset) : GMEM_NO_GPA,
+				.attributes = is_private ? GMEM_PRIVATE : GMEM_SHARED,
+			};
+			*at = end;
+		}
+		pthread_mutex_unlock(&gmem->vm->lock);
+		if (offset < end)
+			return 1;
+	}
+
+	return 0;
+}
+
+/* With two backings there are attributes of the VM, for which KVM has no such question. */
+static bool can_ask(const struct gmem *gmem)
+{
+	return gmem->vm->probe.mechanism != GMEM_TWO_BACKINGS;
+}
+
+API int gmem_verify(struct gmem *gmem, struct gmem_range *first_difference)
+{
+	struct turn turn = { .gmem = gmem, .offset_end = gmem->size };
+	struct gmem_vm *vm = gmem->vm;
+	struct gmem_range difference;
+	uint64_t at = 0;
+	int r;
+
+	if (!can_ask(gmem))
+		return -EOPNOTSUPP;
+
+	take_turn(vm, &turn);
+	pthread_mutex_unlock(&vm->lock);
+	r = next_difference(gmem, &at, &difference);
+	pthread_mutex_lock(&vm->lock);
+	end_turn(vm, &turn);
+
+	if (r > 0 && first_difference)
+		*first_difference = difference;
+	return r;
+}
+
+/* All of them, whatever they say; what the first that refuses has returned. */
+static int tell_difference(struct gmem_vm *vm, const struct gmem_range *difference)
+{
+	bool to_private = difference->attributes == GMEM_PRIVATE;
+	struct gmem_range range = *difference;
+	int r = 0, told;
+	size_t i;
+
+	/* As with a conversion: what it was. */
+	range.attributes = to_private ? GMEM_SHARED : GMEM_PRIVATE;
+	for (i = 0; i < vm->nr_listeners; i++) {
+		told = tell(&vm->listeners[i], &range, to_private);
+		if (!r)
+			r = told;
+	}
+
+	return r;
+}
+
+API int gmem_rebuild(struct gmem *gmem)
+{
+	struct turn turn = { .gmem = gmem, .offset_end = gmem->size };
+	struct gmem_vm *vm = gmem->vm;
+	struct gmem_range difference;
+	int r, told, refusal = 0;
+	uint64_t at = 0;
+
+	if (!can_ask(gmem))
+		return -EOPNOTSUPP;
+
+	take_turn(vm, &turn);
+	pthread_mutex_unlock(&vm->lock);
+	while ((r = next_difference(gmem, &at, &difference)) > 0) {
+		told = tell_difference(vm, &difference);
+		if (!refusal)
+			refusal = told;
+		pthread_mutex_lock(&vm->lock);
+		states_set(&gmem->states, difference.offset / vm->page_size,
+			   (difference.offset + difference.size) / vm->page_size,
+			   difference.attributes == GMEM_PRIVATE);
+		pthread_mutex_unlock(&vm->lock);
+	}
+	pthread_mutex_lock(&vm->lock);
+	end_turn(vm, &turn);
+
+	return r ? r : refusal;
+}
