@@ -90,6 +90,13 @@ test-arm64-debug: ## the suite there, on a kernel that looks for mistakes
 	@ARCH=arm64 vm/build debug
 	@tests/arm64 debug
 
+.PHONY: test-arm64-stock
+test-arm64-stock: ## what anonymous memory of a protected guest costs there, beside the stock kernel
+	@$(MAKE) --no-print-directory ARCH=arm64 kernel
+	@ARCH=arm64 vm/selftests
+	@ARCH=arm64 vm/build stock
+	@tests/rate
+
 .PHONY: test-stock
 test-stock: ## the suite on the stock kernel, to show that it can fail
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
