@@ -3,8 +3,6 @@
  * gmem check: does this kernel keep what in-place conversion promises, through libgmem
  * and a real guest?  TAP; each promise by name, once for each mechanism that is there.
  * What a mechanism does not promise is skipped, and the reason is said.
- *
- * A case runs in a process of its own and ends with a message if something is wrong.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,31 +17,22 @@
 #include <unistd.h>
 #include <linux/kvm_gmem.h>
 
+#include "check.h"
 #include "guest.h"
 
-#define PAGES		16
-#define SIZE		(PAGES * PAGE)
 #define CASE_SECONDS	30
 
-/* What a case is run on: all shared, bound at VM_DATA, and known to read zeros. */
-static struct vm vm;
-static struct gmem *gmem;
-static uint8_t *mem;
-static const struct gmem_probe *probe;
+struct vm vm;
+struct gmem *gmem;
+uint8_t *mem;
+const struct gmem_probe *probe;
 
-static void wrong(const char *file, int line, const char *what, long long seen, long long promised)
+void wrong(const char *file, int line, const char *what, long long seen, long long promised)
 {
 	printf("# %s:%d: %s is %lld, promised %lld\n", file, line, what, seen, promised);
 	fflush(stdout);
 	_exit(EXIT_WRONG);
 }
-
-#define EXPECT(seen, promised)							\
-	do {									\
-		long long seen_ = (long long)(seen), promised_ = (long long)(promised);	\
-		if (seen_ != promised_)						\
-			wrong(__FILE__, __LINE__, #seen, seen_, promised_);	\
-	} while (0)
 
 static bool offers(uint64_t attributes, enum gmem_policy policy)
 {
@@ -51,7 +40,7 @@ static bool offers(uint64_t attributes, enum gmem_policy policy)
 	       GMEM_POLICY_BIT(policy);
 }
 
-static void expect_attributes(uint64_t offset, uint64_t size, uint64_t attributes)
+void expect_attributes(uint64_t offset, uint64_t size, uint64_t attributes)
 {
 	struct gmem_range range;
 
@@ -765,13 +754,16 @@ struct promise {
 	uint32_t to_private;
 	/* Made where guests have a say in what becomes shared, and nowhere else. */
 	bool must_agree;
+	/* Made by kernels that say who is private. */
+	bool is_shown;
 };
 
 #define Z	GMEM_POLICY_BIT(GMEM_ZERO)
 #define P	GMEM_POLICY_BIT(GMEM_PRESERVE)
 #define N	GMEM_POLICY_BIT(GMEM_NONE)
-#define PROMISE(group, function, ...) { group "." #function, function, __VA_ARGS__, false }
-#define CONSENT(function, ...) { "consent." #function, function, IN_PLACE, __VA_ARGS__, true }
+#define PROMISE(group, function, ...) { group "." #function, function, __VA_ARGS__, false, false }
+#define CONSENT(function, ...) { "consent." #function, function, IN_PLACE, __VA_ARGS__, true, false }
+#define VISIBLE(function, ...) { "visible." #function, function, IN_PLACE, __VA_ARGS__, false, true }
 
 static const struct promise promises[] = {
 	PROMISE("probe", offered_policies_work_and_others_are_refused, ANY, N, N),
@@ -813,6 +805,14 @@ static const struct promise promises[] = {
 	PROMISE("owner", only_the_owner_converts, IN_PLACE, 0, N),
 	PROMISE("ioctl", ioctl_refuses_what_it_does_not_know, POLICIES, 0, 0),
 	PROMISE("ioctl", ioctl_writes_error_offset_on_failure_only, POLICIES, 0, N),
+	VISIBLE(getter_says_which_pages_are_private, 0, N),
+	VISIBLE(getter_refuses_what_is_wrong, 0, 0),
+	VISIBLE(getter_answers_whoever_has_the_file, 0, N),
+	VISIBLE(library_agrees_with_the_kernel, 0, N),
+	VISIBLE(fdinfo_has_what_is_private_and_shared, 0, N),
+	VISIBLE(fdinfo_has_each_slot_once, 0, 0),
+	VISIBLE(statistics_count_what_changes, N, N),
+	VISIBLE(statistics_count_what_is_refused, 0, N),
 };
 
 #define NR_PROMISES (sizeof(promises) / sizeof(promises[0]))
@@ -827,6 +827,8 @@ static const char *why_not(const struct promise *promise)
 		return "needs a policy to shared that is not offered";
 	if (promise->to_private & ~probe->to_private)
 		return "needs a policy to private that is not offered";
+	if (promise->is_shown && !kernel_shows())
+		return "this kernel does not say who is private";
 	/* Any page of this process answers that. */
 	if (promise->run == conversion_moves_no_page && !page_frame((const uint8_t *)promise))
 		return "reading page frames needs /proc and CAP_SYS_ADMIN";
