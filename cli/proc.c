@@ -216,6 +216,31 @@ uint64_t proc_status(pid_t pid, const char *key)
 	return number;
 }
 
+bool proc_each_fdinfo(pid_t pid, int fd,
+		      void (*each)(const char *key, const char *value, void *arg), void *arg)
+{
+	char path[64], line[256], *colon;
+	bool any = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
+	f = fopen(path, "r");
+	if (!f)
+		return false;
+
+	while (fgets(line, sizeof(line), f)) {
+		any = true;
+		colon = strchr(line, ':');
+		if (!colon)
+			continue;
+		*colon = '\0';
+		each(line, colon + 1, arg);
+	}
+	fclose(f);
+
+	return any;
+}
+
 bool proc_is_present(pid_t pid, uint64_t address)
 {
 	uint64_t entry = 0;

@@ -57,6 +57,19 @@ bool proc_is_guest_memfd(pid_t pid, int fd, struct proc_file *file);
 /* What follows "@key:" in the status of a process; or 0. */
 uint64_t proc_status(pid_t pid, const char *key);
 
+/*
+ * Call @each for each "key: value" in the fdinfo of a descriptor.  False if the
+ * descriptor is gone, or not ours to see.
+ */
+bool proc_each_fdinfo(pid_t pid, int fd,
+		      void (*each)(const char *key, const char *value, void *arg), void *arg);
+
+/*
+ * A copy of a descriptor, or -1; opening /proc/PID/fd/FD would be a new open file instead.
+ * The copy keeps the file alive, so close it soon.
+ */
+int proc_copy_fd(pid_t pid, int fd);
+
 /* What pagemap says of a page: whether it is there. */
 bool proc_is_present(pid_t pid, uint64_t address);
 
