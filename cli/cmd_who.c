@@ -18,6 +18,7 @@
 
 #include "cmd.h"
 #include "proc.h"
+#include "text.h"
 
 #define MAX_PIPES	256
 /* How many mappings there is room for more, each time. */
@@ -66,12 +67,13 @@ static bool found(struct search *s, pid_t pid, const char *kind, enum sure sure,
 
 	if (s->json) {
 		printf("%s\n    { \"pid\": %d, \"name\": ", s->nr_found ? "," : "", pid);
-		proc_print_json(proc_name(pid));
+		text_json(stdout, proc_name(pid));
 		printf(", \"kind\": \"%s\", \"sure\": \"%s\", \"why\": ", kind, sure_names[sure]);
-		proc_print_json(why);
+		text_json(stdout, why);
 		printf(" }");
 	} else {
-		printf("%-8d %-16s %-9s %-7s %s\n", pid, proc_name(pid), kind, sure_names[sure], why);
+		printf("%-8d %-16s %-9s %-7s %s\n", pid, text_plain(proc_name(pid)), kind,
+		       sure_names[sure], why);
 	}
 	s->nr_found++;
 	return false;

@@ -137,7 +137,7 @@ unsigned int proc_each_mapping(const struct proc_file *file,
 const char *proc_name(pid_t pid)
 {
 	static char name[32];
-	char path[64], *c;
+	char path[64];
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
@@ -147,27 +147,7 @@ const char *proc_name(pid_t pid)
 	if (f)
 		fclose(f);
 	name[strcspn(name, "\n")] = '\0';
-	/* Whatever a process calls itself is not to speak to a terminal. */
-	for (c = name; *c; c++) {
-		if (iscntrl((unsigned char)*c))
-			*c = '?';
-	}
-
 	return name;
-}
-
-void proc_print_json(const char *text)
-{
-	putchar('"');
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			printf("\\%c", *text);
-		else if ((unsigned char)*text < ' ')
-			printf("\\u%04x", *text);
-		else
-			putchar(*text);
-	}
-	putchar('"');
 }
 
 int proc_copy_fd(pid_t pid, int fd)

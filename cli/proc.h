@@ -42,14 +42,8 @@ unsigned int proc_each_fd(pid_t pid, bool (*each)(const struct proc_fd *fd, void
 unsigned int proc_each_mapping(const struct proc_file *file,
 			       bool (*each)(const struct proc_mapping *mapping, void *arg), void *arg);
 
-/* The name of a process, or "?", without control characters; in a static buffer. */
+/* The name of a process, or "?", as it gave it; in a static buffer. */
 const char *proc_name(pid_t pid);
-
-/* A string of somebody else's as one of JSON, with its quotes. */
-void proc_print_json(const char *text);
-
-/* A copy of the descriptor @fd of @pid, or -1: opening it anew would change a pipe. */
-int proc_copy_fd(pid_t pid, int fd);
 
 /* Is it a guest_memfd?  Then which. */
 bool proc_is_guest_memfd(pid_t pid, int fd, struct proc_file *file);
