@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * What KVM counts of conversions in the VMs of other processes.  KVM identifies a VM by
+ * the thread that created it; VMs of one creator cannot be told apart, and are added up.
+ */
+#ifndef GMEM_VM_STATS_H
+#define GMEM_VM_STATS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* See the kernel's <linux/kvm_gmem_stats.h>. */
+enum vm_counter {
+	CONVERSIONS_TO_PRIVATE,
+	CONVERSIONS_TO_SHARED,
+	PAGES_TO_PRIVATE,
+	PAGES_TO_SHARED,
+	REFUSED_HELD,
+	REFUSED_POISON,
+	REFUSED_MEMORY,
+	REFUSED_POLICY,
+	REFUSED_CONSENT,
+	PAGES_FILLED,
+	NR_VM_COUNTERS
+};
+
+/* As KVM calls them, after "gmem_". */
+extern const char *const vm_counter_names[NR_VM_COUNTERS];
+
+struct vm_stats {
+	/* The thread that created the VMs. */
+	pid_t creator;
+	/* How many VMs are added up. */
+	unsigned int nr_vms;
+	uint64_t counters[NR_VM_COUNTERS];
+	/* The descriptor through which they were read; pid 0 for debugfs. */
+	pid_t pid;
+	int fd;
+};
+
+struct vm_stats_list {
+	struct vm_stats *entries;
+	size_t nr;
+};
+
+/* Add the VM behind the descriptor @fd of @pid, if its statistics can be read. */
+void vm_stats_add_fd(struct vm_stats_list *list, pid_t pid, int fd);
+
+/* Add all VMs of this host, if we may look into debugfs. */
+void vm_stats_add_debugfs(struct vm_stats_list *list);
+
+/* When all are added: leave one entry for each creator, sorted. */
+void vm_stats_unify(struct vm_stats_list *list);
+
+/* The entry of @creator, or NULL; after vm_stats_unify(). */
+const struct vm_stats *vm_stats_find(const struct vm_stats_list *list, pid_t creator);
+
+/* The sum of the refusals, for whichever reason. */
+uint64_t vm_stats_refused(const uint64_t *counters);
+
+void vm_stats_free(struct vm_stats_list *list);
+
+#endif
