@@ -19,6 +19,7 @@ static const struct {
 	{ "check", cmd_check, "does this kernel keep its promises? TAP, each by name" },
 	{ "map", cmd_map, "the states of a memory as a picture: terminal, SVG, PNG" },
 	{ "who", cmd_who, "who may hold a page, so that it does not go private" },
+	{ "top", cmd_top, "what is private in the VMs of this host, and what they convert" },
 	{ "bench", cmd_bench, "measure what conversions cost, in place and with two backings" },
 };
 

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/* gmem top: what is private in the VMs of this host, and what conversions they do. */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd.h"
+#include "screen.h"
+#include "vms_table.h"
+
+#define INTERVAL	2.0
+#define MIN_INTERVAL	0.1
+#define MAX_INTERVAL	86400.0
+
+struct top {
+	bool once;
+	bool json;
+	bool files;
+	double interval;
+	const struct vms_table_order *order;
+};
+
+static void show(const struct top *top, const struct vms *now, const struct vms *before)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
+
+	if (!to)
+		die("no memory");
+	if (top->json) {
+		vms_json(to, now, before);
+	} else {
+		vms_summary(to, now, before);
+		vms_table(to, now, before, top->files, top->order);
+		/* Separate tables that follow each other. */
+		if (!top->once)
+			putc('\n', to);
+	}
+	if (fclose(to))
+		die("no memory");
+	screen_show(text, size);
+	free(text);
+}
+
+static void run(const struct top *top)
+{
+	struct vms samples[2];
+	bool in_place = false;
+	int now = 0;
+
+	/* A single table needs no clean-up, so a signal may end the program as usual. */
+	if (!top->once)
+		in_place = screen_start(top->json);
+	vms_read(&samples[now]);
+	/* Show the sizes until a second sample gives the rates. */
+	if (in_place)
+		show(top, &samples[now], &samples[now]);
+	while (screen_wait(top->interval)) {
+		now = !now;
+		vms_read(&samples[now]);
+		show(top, &samples[now], &samples[!now]);
+		vms_free(&samples[!now]);
+		if (top->once)
+			break;
+	}
+	vms_free(&samples[now]);
+	screen_end();
+}
+
+static double parse_interval(const char *text)
+{
+	double seconds;
+	char *end;
+
+	seconds = strtod(text, &end);
+	if (end == text || *end || !(seconds >= MIN_INTERVAL && seconds <= MAX_INTERVAL))
+		die_usage("'%s' seconds, where %.1f to %.0f are possible", text, MIN_INTERVAL,
+			  MAX_INTERVAL);
+
+	return seconds;
+}
+
+int cmd_top(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "once", no_argument, NULL, '1' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "files", no_argument, NULL, 'f' },
+		{ "sort", required_argument, NULL, 's' },
+		{ "interval", required_argument, NULL, 'i' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	struct top top = { .interval = INTERVAL, .order = vms_table_order("private") };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (c) {
+		case '1':
+			top.once = true;
+			break;
+		case 'j':
+			top.json = true;
+			break;
+		case 'f':
+			top.files = true;
+			break;
+		case 's':
+			top.order = vms_table_order(optarg);
+			if (!top.order)
+				die_usage("no order '%s', but %s", optarg, vms_table_orders());
+			break;
+		case 'i':
+			top.interval = parse_interval(optarg);
+			break;
+		case 'h':
+			printf("usage: gmem top [--once] [--json] [--files] [--sort KEY] [--interval SECONDS]\n"
+			       "What is private in the VMs of this host, and what conversions they do.\n\n"
+			       "  --once              one table, from two samples that are an interval apart\n"
+			       "  --json              an object on a line of its own for each sample\n"
+			       "  --files             each guest_memfd too, as PID:FD\n"
+			       "  --sort KEY          %s;\n"
+			       "                      private unless said otherwise\n"
+			       "  --interval SECONDS  between samples, %.0f unless said otherwise\n\n"
+			       "q or Ctrl-C ends it.\n", vms_table_orders(), INTERVAL);
+			return EXIT_OK;
+		default:
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc)
+		die_usage("top takes no argument '%s'", argv[optind]);
+
+	run(&top);
+	return EXIT_OK;
+}
