@@ -20,6 +20,7 @@ static const struct {
 	{ "map", cmd_map, "the states of a memory as a picture: terminal, SVG, PNG" },
 	{ "who", cmd_who, "who may hold a page, so that it does not go private" },
 	{ "top", cmd_top, "what is private in the VMs of this host, and what they convert" },
+	{ "stat", cmd_stat, "the same as numbers of now, also for Prometheus" },
 	{ "bench", cmd_bench, "measure what conversions cost, in place and with two backings" },
 };
 
