@@ -26,6 +26,7 @@ int cmd_map(int argc, char **argv);
 int cmd_who(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 
 /* Print "gmem: ..." on standard error, with what errno says unless it is 0, and exit. */
 void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));

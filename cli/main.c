@@ -21,6 +21,7 @@ static const struct {
 	{ "who", cmd_who, "who may hold a page, so that it does not go private" },
 	{ "top", cmd_top, "what is private in the VMs of this host, and what they convert" },
 	{ "stat", cmd_stat, "the same as numbers of now, also for Prometheus" },
+	{ "trace", cmd_trace, "the conversions of this host's VMs, as they happen" },
 	{ "bench", cmd_bench, "measure what conversions cost, in place and with two backings" },
 };
 

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/* gmem trace: the conversions of all VMs of this host, or of one, as they happen. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmd.h"
+#include "conversion.h"
+#include "guest_memfd.h"
+#include "human.h"
+#include "json.h"
+#include "kvm_abi.h"
+#include "parse.h"
+#include "proc.h"
+#include "summary.h"
+
+/* What was looked up of the last conversion; the next one is mostly of the same file. */
+struct whose {
+	pid_t vm;
+	uint64_t ino;
+	char name[32];
+	/* Its descriptor, or -1. */
+	int fd;
+};
+
+static const struct whose *look_up(const struct conversion *c)
+{
+	static struct whose whose;
+
+	/* What has not been found may have been made in the meantime. */
+	if (whose.vm == c->vm && whose.ino == c->ino && (whose.fd >= 0 || !c->ino))
+		return &whose;
+
+	whose = (struct whose){ .vm = c->vm, .ino = c->ino, .fd = -1 };
+	snprintf(whose.name, sizeof(whose.name), "%s", proc_name(c->vm));
+	/* It may have ended, and its thread's name is better than none. */
+	if (!strcmp(whose.name, "?"))
+		snprintf(whose.name, sizeof(whose.name), "%s", c->thread_name);
+	if (c->ino)
+		whose.fd = guest_memfd_find(c->vm, c->ino);
+	return &whose;
+}
+
+static bool to_private(const struct conversion *c)
+{
+	return c->attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE;
+}
+
+/* What the event's clock is behind the time of day. */
+static uint64_t clock_offset_us(void)
+{
+	struct timespec day, clock;
+
+	clock_gettime(CLOCK_REALTIME, &day);
+	clock_gettime(CLOCK_MONOTONIC, &clock);
+	return (day.tv_sec - clock.tv_sec) * 1000000ull + (day.tv_nsec - clock.tv_nsec) / 1000;
+}
+
+static void print_heading(void)
+{
+	printf("%-15s %-15s %-15s %-27s %-16s %-10s %-9s %-9s %s\n", "TIME", "PID:FD", "NAME",
+	       "START+SIZE", "TO", "CHANGED", "TOOK", "LOCKED", "RESULT");
+}
+
+static void print_text(const struct conversion *c, const struct whose *whose, uint64_t time_us)
+{
+	time_t seconds = time_us / 1000000;
+	char file[48], range[64], to[32], when[16];
+	struct tm tm;
+
+	strftime(when, sizeof(when), "%H:%M:%S", localtime_r(&seconds, &tm));
+	if (!c->ino)
+		snprintf(file, sizeof(file), "%d:gpa", c->vm);
+	else if (whose->fd < 0)
+		snprintf(file, sizeof(file), "%d:ino=%" PRIu64, c->vm, c->ino);
+	else
+		snprintf(file, sizeof(file), "%d:%d", c->vm, whose->fd);
+	snprintf(range, sizeof(range), "0x%" PRIx64 "+0x%" PRIx64, c->start, c->size);
+	snprintf(to, sizeof(to), "%s,%s", to_private(c) ? "private" : "shared", gmem_policy_name(c->policy));
+
+	printf("%s.%06u %-15s %-15s %-27s %-16s 0x%-8" PRIx64 " %-9s %-9s ", when,
+	       (unsigned int)(time_us % 1000000), file, whose->name, range, to, c->changed,
+	       c->took_ns ? human_time(c->took_ns) : "-", c->locked_ns ? human_time(c->locked_ns) : "-");
+	if (!c->result)
+		printf("ok\n");
+	else
+		printf("%s at 0x%" PRIx64 "%s%s\n", conversion_error(c), c->error_offset,
+		       conversion_is_held(c) ? ", " : "", conversion_is_held(c) ? conversion_holders(c) : "");
+}
+
+static void print_json(const struct conversion *c, const struct whose *whose, uint64_t time_us)
+{
+	printf("{ \"time\": %" PRIu64 ".%06u, \"pid\": %d, \"name\": ", time_us / 1000000,
+	       (unsigned int)(time_us % 1000000), c->vm);
+	json_string(stdout, whose->name);
+	printf(", \"thread\": %d, \"fd\": ", c->thread);
+	if (whose->fd < 0)
+		printf("null");
+	else
+		printf("%d", whose->fd);
+	printf(", \"ino\": %" PRIu64 ", \"start\": %" PRIu64 ", \"size\": %" PRIu64 ", \"to\": \"%s\", "
+	       "\"policy\": \"%s\", \"changed\": %" PRIu64 ", \"result\": %d, \"error\": ", c->ino, c->start,
+	       c->size, to_private(c) ? "private" : "shared", gmem_policy_name(c->policy), c->changed,
+	       c->result);
+	if (c->result)
+		printf("\"%s\", \"error_offset\": %" PRIu64, conversion_error(c), c->error_offset);
+	else
+		printf("null, \"error_offset\": null");
+	if (conversion_is_held(c))
+		printf(", \"references\": %u, \"maps\": %u, \"pins\": %u, \"pinned\": %s", c->refs, c->maps,
+		       c->pins, c->pins ? "true" : "false");
+	printf(", \"took_ns\": %" PRIu64 ", \"locked_ns\": %" PRIu64 " }\n", c->took_ns, c->locked_ns);
+}
+
+static void say_lost(uint64_t lost, bool json)
+{
+	char number[24] = "some";
+
+	if (lost)
+		snprintf(number, sizeof(number), "%" PRIu64, lost);
+	if (json)
+		printf("{ \"lost\": %" PRIu64 " }\n", lost);
+	else
+		printf("-- %s events lost here, as they came faster than they were read\n", number);
+}
+
+/* Until the time is over, a signal comes, or nobody reads any more. */
+static void watch(struct summary *summary, uint64_t deadline, bool json)
+{
+	uint64_t offset_us = clock_offset_us(), lost;
+	struct conversion c;
+
+	do {
+		switch (conversions_read(&c, &lost, deadline)) {
+		case CONVERSION:
+			summary_add(summary, &c);
+			(json ? print_json : print_text)(&c, look_up(&c), c.time_us + offset_us);
+			break;
+		case CONVERSIONS_LOST:
+			summary->lost += lost;
+			say_lost(lost, json);
+			break;
+		case CONVERSIONS_STOPPED:
+			errno = 0;
+			die("somebody has turned this trace off");
+		case CONVERSIONS_TIMEOUT:
+		case CONVERSIONS_SIGNAL:
+			return;
+		}
+	} while (!fflush(stdout));
+	/* A reader who has seen enough is no failure. */
+	if (errno == EPIPE)
+		exit(EXIT_OK);
+	die("cannot write to standard output");
+}
+
+static void usage(void)
+{
+	puts("usage: gmem trace [--summary] [--json] [--seconds N] [PID]\n"
+	     "The conversions of all VMs of this host, or of the process PID, as they happen.\n"
+	     "  -s, --summary    at the end, how many there were, how large, how long, refused for what\n"
+	     "  -n, --seconds N  end after so long; otherwise a signal ends it\n"
+	     "      --json       an object on each line\n"
+	     "  -h, --help       this");
+}
+
+int cmd_trace(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "summary", no_argument, NULL, 's' },
+		{ "seconds", required_argument, NULL, 'n' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	bool json = false, summarize = false;
+	static struct summary summary;
+	uint64_t began, deadline;
+	const char *problem;
+	char filter[32] = "";
+	double seconds = 0;
+	pid_t pid;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "sn:h", options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			summarize = true;
+			break;
+		case 'n':
+			seconds = parse_seconds(optarg);
+			if (!seconds)
+				die_usage("'%s' is no time to trace", optarg);
+			break;
+		case 'j':
+			json = true;
+			break;
+		case 'h':
+			usage();
+			return EXIT_OK;
+		default:
+			return EXIT_USAGE;
+		}
+	}
+	if (argc - optind > 1)
+		die_usage("trace takes one PID at most");
+	if (optind < argc) {
+		pid = parse_pid(argv[optind]);
+		snprintf(filter, sizeof(filter), "vm == %d", pid);
+	}
+
+	began = conversions_deadline(0);
+	problem = conversions_open(filter);
+	if (problem) {
+		if (!errno)
+			die_unsupported(problem);
+		die("%s", problem);
+	}
+	deadline = seconds ? conversions_deadline(seconds) : UINT64_MAX;
+	if (!json) {
+		print_heading();
+		fflush(stdout);
+	}
+	watch(&summary, deadline, json);
+	conversions_close();
+	if (summarize)
+		summary_print(&summary, (conversions_deadline(0) - began) / 1e9, json);
+
+	return EXIT_OK;
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd.h"
+#include "parse.h"
+
+uint64_t parse_number(const char *text, const char *what)
+{
+	uint64_t number;
+	char *end;
+
+	/* strtoull() takes "-1" for a large one. */
+	errno = 0;
+	number = strtoull(text, &end, 0);
+	if (errno || !isdigit((unsigned char)*text) || *end)
+		die_usage("'%s' is not %s", text, what);
+
+	return number;
+}
+
+pid_t parse_pid(const char *text)
+{
+	uint64_t number = parse_number(text, "a process");
+
+	if (!number || number > INT_MAX)
+		die_usage("'%s' is not a process", text);
+
+	return number;
+}
+
+void parse_file(const char *text, pid_t *pid, int *fd)
+{
+	const char *colon = strchr(text, ':');
+	char process[32];
+	uint64_t number;
+
+	if (!colon)
+		die_usage("'%s' is not PID:FD", text);
+	snprintf(process, sizeof(process), "%.*s", (int)(colon - text), text);
+	*pid = parse_pid(process);
+	number = parse_number(colon + 1, "a descriptor");
+	if (number > INT_MAX)
+		die_usage("'%s' is not a descriptor", colon + 1);
+	*fd = number;
+}
+
+double parse_seconds(const char *text)
+{
+	double seconds;
+	char *end;
+
+	seconds = strtod(text, &end);
+	if (!isdigit((unsigned char)*text) || *end || !(seconds >= 0 && seconds <= 366 * 86400.0))
+		die_usage("'%s' is not a number of seconds", text);
+
+	return seconds;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/* Arguments of the verbs; what makes no sense ends the program. */
+#ifndef GMEM_PARSE_H
+#define GMEM_PARSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+uint64_t parse_number(const char *text, const char *what);
+pid_t parse_pid(const char *text);
+
+/* "PID:FD" */
+void parse_file(const char *text, pid_t *pid, int *fd);
+
+/* With a fraction, up to a year. */
+double parse_seconds(const char *text);
+
+#endif

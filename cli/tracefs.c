@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "tracefs.h"
+
+#define NS_PER_S 1000000000ull
+
+/* Its directory, "" for none, and what is read there. */
+static char instance[PATH_MAX];
+static int trace_pipe = -1;
+
+/* What was read and is not handed out yet. */
+static char buffer[16384];
+static size_t nr_buffered;
+
+static volatile sig_atomic_t signalled;
+
+static void on_signal(int number)
+{
+	signalled = number;
+}
+
+/* Where it is mounted, or NULL. */
+static const char *find_tracefs(void)
+{
+	static const char *const places[] = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" };
+	struct statfs fs;
+	size_t i;
+
+	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		if (!statfs(places[i], &fs) && fs.f_type == TRACEFS_MAGIC)
+			return places[i];
+	}
+
+	return NULL;
+}
+
+__attribute__((format(printf, 2, 3)))
+static bool write_to(const char *text, const char *format, ...)
+{
+	char path[PATH_MAX];
+	va_list args;
+	ssize_t r;
+	int fd, n;
+
+	n = snprintf(path, sizeof(path), "%s/", instance);
+	va_start(args, format);
+	vsnprintf(path + n, sizeof(path) - n, format, args);
+	va_end(args);
+
+	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	r = write(fd, text, strlen(text));
+	n = errno;
+	close(fd);
+	errno = n;
+
+	return r >= 0;
+}
+
+static void catch_signals(void (*handler)(int number))
+{
+	/* No SA_RESTART: a write to a reader who has stopped reading has to end, too. */
+	struct sigaction action = { .sa_handler = handler };
+	size_t i;
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+
+	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaction(signals[i], &action, NULL);
+	/* A reader who has gone is seen as EPIPE, after which there is still to be cleaned up. */
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* A new instance has the options of the first one: a person may look at that in another format. */
+static void choose_format(void)
+{
+	static const char *const options[] = {
+		"context-info", "noraw", "nohex", "nobin", "nofields", "nolatency-format",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		write_to(options[i], "trace_options");
+	/* One that all CPUs agree on, and that a time of day can be made of. */
+	write_to("mono", "trace_clock");
+	/* Wake us for the first line, not for half a buffer. */
+	write_to("0", "buffer_percent");
+}
+
+static const char *start(const char *event, const char *filter)
+{
+	char path[PATH_MAX + 16];
+
+	choose_format();
+	if (*filter && !write_to(filter, "events/%s/filter", event))
+		return "the kernel does not take the filter of the event";
+	snprintf(path, sizeof(path), "%s/trace_pipe", instance);
+	trace_pipe = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (trace_pipe < 0)
+		return "cannot read the instance of tracefs";
+	if (!write_to("1", "events/%s/enable", event))
+		return "cannot enable the event";
+
+	return NULL;
+}
+
+const char *tracefs_open(const char *event, const char *filter)
+{
+	static char lacking[256];
+	const char *place = find_tracefs(), *problem;
+	int error;
+
+	if (!place) {
+		errno = 0;
+		return "tracefs is not mounted: mount -t tracefs tracefs /sys/kernel/tracing, "
+		       "on a kernel with CONFIG_EVENT_TRACING";
+	}
+	snprintf(instance, sizeof(instance), "%s/events/%s", place, event);
+	if (access(instance, F_OK)) {
+		if (errno == ENOENT)
+			errno = 0;
+		snprintf(lacking, sizeof(lacking), errno ? "cannot look into %s" :
+			 "%s is not there: load the module kvm, of a kernel with in-place conversion",
+			 instance);
+		*instance = '\0';
+		return lacking;
+	}
+
+	/* Signals have to come after the instance is known to tracefs_close(). */
+	catch_signals(on_signal);
+	atexit(tracefs_close);
+	snprintf(instance, sizeof(instance), "%s/instances/gmem-%d.XXXXXX", place, getpid());
+	if (!mkdtemp(instance)) {
+		error = errno;
+		snprintf(lacking, sizeof(lacking), "cannot make an instance in %s/instances", place);
+		*instance = '\0';
+		tracefs_close();
+		errno = error;
+		return lacking;
+	}
+	problem = start(event, filter);
+	if (problem) {
+		error = errno;
+		tracefs_close();
+		errno = error;
+	}
+
+	return problem;
+}
+
+void tracefs_close(void)
+{
+	if (trace_pipe >= 0)
+		close(trace_pipe);
+	trace_pipe = -1;
+	if (*instance)
+		rmdir(instance);
+	*instance = '\0';
+	nr_buffered = 0;
+	catch_signals(SIG_DFL);
+}
+
+/* Wait for something to read; with nothing left to wait for, or after a signal, false. */
+static bool wait_for_more(uint64_t deadline_ns)
+{
+	struct pollfd poll = { .fd = trace_pipe, .events = POLLIN };
+	sigset_t all, before;
+	struct timespec now;
+	uint64_t left, ns;
+	int r = -1;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	ns = now.tv_sec * NS_PER_S + now.tv_nsec;
+	if (ns >= deadline_ns)
+		return false;
+
+	/* Not more than a day at once, which is no time that overflows. */
+	left = deadline_ns - ns < 86400 * NS_PER_S ? deadline_ns - ns : 86400 * NS_PER_S;
+	now = (struct timespec){ .tv_sec = left / NS_PER_S, .tv_nsec = left % NS_PER_S };
+	/* A signal after it was looked for comes within ppoll() or after it. */
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
+	if (!signalled)
+		r = ppoll(&poll, 1, &now, &before);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+
+	return r >= 0;
+}
+
+enum tracefs_result tracefs_read(char *line, size_t size, uint64_t deadline_ns)
+{
+	char *end;
+	ssize_t n;
+
+	while (!(end = memchr(buffer, '\n', nr_buffered))) {
+		/* No line of the kernel is so long. */
+		if (nr_buffered == sizeof(buffer))
+			nr_buffered = 0;
+		n = signalled ? 0 : read(trace_pipe, buffer + nr_buffered, sizeof(buffer) - nr_buffered);
+		if (n > 0)
+			nr_buffered += n;
+		else if (signalled)
+			return TRACEFS_SIGNAL;
+		else if (!n)
+			return TRACEFS_STOPPED;
+		else if (errno != EAGAIN && errno != EINTR)
+			die("cannot read the instance of tracefs");
+		else if (!wait_for_more(deadline_ns))
+			return signalled ? TRACEFS_SIGNAL : TRACEFS_TIMEOUT;
+	}
+
+	n = end - buffer;
+	snprintf(line, size, "%.*s", (int)n, buffer);
+	nr_buffered -= n + 1;
+	memmove(buffer, end + 1, nr_buffered);
+
+	return TRACEFS_LINE;
+}
