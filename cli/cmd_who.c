@@ -2,7 +2,8 @@
 /*
  * gmem who: who may hold a page of a guest_memfd, of a VM that is not ours.  The kernel
  * knows that somebody does, not who; so this looks at what could, and says of each how
- * sure it is.
+ * sure it is.  Where the kernel traces conversions, it also waits for a refusal, which has
+ * the references of the page.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -17,6 +18,10 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "conversion.h"
+#include "guest_memfd.h"
+#include "json.h"
+#include "parse.h"
 #include "proc.h"
 #include "text.h"
 
@@ -235,53 +240,105 @@ static bool may_hold(const struct proc_fd *fd, void *arg)
 	return has_pipe(fd, s);
 }
 
+/* ---- What the kernel says of a refusal ------------------------------------------ */
+
+/*
+ * Refusals of the page: by its file, or by a guest physical address, as conversions of the
+ * VM's ranges are said.
+ */
+static void filter_refusals(const struct search *s, pid_t pid, int fd, char *filter, size_t size)
+{
+	uint64_t vm = proc_fdinfo(pid, fd, "gmem-vm");
+	struct guest_memfd_slot *slots;
+	size_t i, nr, n;
+
+	n = snprintf(filter, size, "result == %d && ((ino == %" PRIu64 " && error_offset == %" PRIu64 ")",
+		     -EAGAIN, (uint64_t)s->file.ino, s->offset);
+	nr = guest_memfd_slots(pid, fd, &slots);
+	for (i = 0; i < nr && size - n > 128; i++) {
+		if (s->offset >= slots[i].offset && s->offset - slots[i].offset < slots[i].size)
+			n += snprintf(filter + n, size - n, " || (ino == 0 && vm == %" PRIu64
+				      " && error_offset == %" PRIu64 ")", vm,
+				      slots[i].gpa + (s->offset - slots[i].offset));
+	}
+	snprintf(filter + n, size - n, ")");
+	free(slots);
+}
+
+/* Wait for a refusal.  False if this kernel does not trace them, or not for us. */
+static bool watch(const struct search *s, pid_t pid, int fd, double seconds, bool *refused,
+		  struct conversion *c)
+{
+	enum conversions_result result;
+	char filter[2048];
+	uint64_t lost, deadline;
+
+	*refused = false;
+	filter_refusals(s, pid, fd, filter, sizeof(filter));
+	if (conversions_open(filter))
+		return false;
+
+	deadline = conversions_deadline(seconds);
+	do {
+		result = conversions_read(c, &lost, deadline);
+		*refused = result == CONVERSION && conversion_is_held(c);
+	} while (result == CONVERSIONS_LOST || (result == CONVERSION && !*refused));
+	conversions_close();
+
+	return true;
+}
+
+static void say_refusal(const struct search *s, pid_t pid, int fd, double seconds)
+{
+	struct conversion c;
+	bool refused, can_watch;
+
+	/* It may take a while, and what was found can be read in the meantime. */
+	fflush(stdout);
+	can_watch = seconds && watch(s, pid, fd, seconds, &refused, &c);
+	if (s->json && can_watch && refused)
+		printf(", \"refused\": { \"references\": %u, \"maps\": %u, \"pins\": %u, \"pinned\": %s }",
+		       c.refs, c.maps, c.pins, c.pins ? "true" : "false");
+	else if (s->json)
+		printf(", \"refused\": null");
+	else if (can_watch && refused)
+		printf("%s\n", conversion_holders(&c));
+	else if (can_watch)
+		printf("no conversion was refused for it within %g s\n", seconds);
+}
+
 /* ---- The command line ---------------------------------------------------------- */
-
-static uint64_t parse_number(const char *text, int base, uint64_t most, const char *what)
-{
-	uint64_t number;
-	char *end;
-
-	errno = 0;
-	number = strtoull(text, &end, base);
-	if (!isdigit((unsigned char)text[0]) || errno || *end || number > most)
-		die_usage("'%s' is not %s", text, what);
-
-	return number;
-}
-
-static void parse_file(char *text, pid_t *pid, int *fd)
-{
-	char *colon = strchr(text, ':');
-
-	if (!colon)
-		die_usage("'%s' is not PID:FD", text);
-	*colon = '\0';
-	*pid = parse_number(text, 10, INT_MAX, "a process");
-	*fd = parse_number(colon + 1, 10, INT_MAX, "a descriptor");
-}
 
 int cmd_who(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, 'j' },
+		{ "wait", required_argument, NULL, 'w' },
 		{ "help", no_argument, NULL, 'h' },
 		{},
 	};
 	struct search s = {};
 	unsigned int unseen;
+	double seconds = 2;
 	pid_t pid;
 	int c, fd;
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "w:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'j':
 			s.json = true;
 			break;
+		case 'w':
+			seconds = parse_seconds(optarg);
+			break;
 		case 'h':
-			puts("usage: gmem who [--json] PID:FD OFFSET\n"
+			puts("usage: gmem who [--wait SECONDS] [--json] PID:FD OFFSET\n"
 			     "Who may hold the page at OFFSET of a guest_memfd, which is the descriptor FD of\n"
-			     "the process PID.  EAGAIN names the offset.");
+			     "the process PID.  EAGAIN names the offset.\n"
+			     "  -w, --wait SECONDS  how long to wait for a conversion that the page refuses, to\n"
+			     "                      learn its references: 2, 0 does not wait; needs root\n"
+			     "      --json          an object\n"
+			     "  -h, --help          this");
 			return EXIT_OK;
 		default:
 			return EXIT_USAGE;
@@ -311,13 +368,16 @@ int cmd_who(int argc, char **argv)
 	proc_each_fd(0, has_pipe, &s);
 
 	if (s.json)
-		printf("%s], \"unseen\": %u, \"unseen_pipes\": %u }\n", s.nr_found ? "\n  " : "", unseen,
+		printf("%s], \"unseen\": %u, \"unseen_pipes\": %u", s.nr_found ? "\n  " : "", unseen,
 		       s.unseen);
 	else if (!s.nr_found)
 		printf("nobody who can be seen; what a kernel thread or a finished process left is not\n");
 	if ((unseen || s.unseen) && !s.json)
 		printf("%u processes and %u pipes could not be looked into; root may\n", unseen, s.unseen);
 	free(s.mappings);
+	say_refusal(&s, pid, fd, seconds);
+	if (s.json)
+		printf(" }\n");
 
 	return EXIT_OK;
 }

@@ -35,7 +35,7 @@ static bool who_says(const char *kind, const char *sure)
 	bool found = false, any = false;
 	FILE *f;
 
-	snprintf(command, sizeof(command), "./gmem who %d:%d 0x%lx --json", getpid(),
+	snprintf(command, sizeof(command), "./gmem who --wait 0 %d:%d 0x%lx --json", getpid(),
 		 gmem_private_fd(ram), HELD * PAGE);
 	snprintf(expected, sizeof(expected), "\"pid\": %d, \"name\": \"who\", \"kind\": \"%s\", \"sure\": \"%s\"",
 		 getpid(), kind ? kind : "", sure ? sure : "");
