@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/* The states of a running VM's memory, which the kernel tells whoever has the file. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "human.h"
+#include "map.h"
+#include "proc.h"
+
+/*
+ * One look for each cell at most: where a range ends within a cell, the cell has both
+ * states whatever follows, so a file of any size and with any number of ranges takes as
+ * long as its picture has cells.
+ */
+static int fill(struct picture *picture, int copy)
+{
+	uint64_t offset, end;
+	bool is_private;
+	int r;
+
+	for (offset = 0; offset < picture->end; offset = end) {
+		r = guest_memfd_range(copy, offset, &end, &is_private);
+		if (r)
+			return r;
+		picture_add(picture, offset, end, is_private);
+		if (end >= picture->end || !(end % picture->per_cell))
+			continue;
+		picture_add(picture, end, end + 1, !is_private);
+		end += picture->per_cell - end % picture->per_cell;
+	}
+
+	return 0;
+}
+
+static void name_it(struct picture *picture, pid_t pid, int fd, uint64_t size)
+{
+	snprintf(picture->title, sizeof(picture->title), "%d:%d %s: %s, private %s, shared %s, allocated %s",
+		 pid, fd, proc_name(pid), human_bytes(size), human_bytes(proc_fdinfo(pid, fd, "gmem-private")),
+		 human_bytes(proc_fdinfo(pid, fd, "gmem-shared")),
+		 human_bytes(proc_fdinfo(pid, fd, "gmem-allocated")));
+}
+
+/* 0 or -errno. */
+static int map_one(struct picture *picture, pid_t pid, int fd, unsigned int columns)
+{
+	int copy = guest_memfd_copy(pid, fd), r;
+	struct stat st;
+
+	*picture = (struct picture){};
+	if (copy < 0)
+		return copy;
+
+	r = fstat(copy, &st) ? -errno : 0;
+	if (!r) {
+		picture_begin(picture, 0, st.st_size, columns);
+		r = fill(picture, copy);
+	}
+	close(copy);
+	if (r) {
+		picture_free(picture);
+		return r;
+	}
+	picture_finish(picture);
+	picture->nr_slots = guest_memfd_slots(pid, fd, &picture->slots);
+	name_it(picture, pid, fd, st.st_size);
+
+	return 0;
+}
+
+struct files {
+	struct {
+		ino_t ino;
+		int fd;
+	} *at;
+	size_t nr;
+};
+
+/* Each file once, though a process may have several descriptors of it. */
+static bool add_file(const struct proc_fd *fd, void *arg)
+{
+	struct files *files = arg;
+	struct proc_file file;
+	size_t i;
+
+	if (!proc_is_guest_memfd(fd->pid, fd->fd, &file))
+		return false;
+	for (i = 0; i < files->nr; i++) {
+		if (files->at[i].ino == file.ino)
+			return false;
+	}
+
+	files->at = reallocarray(files->at, files->nr + 1, sizeof(*files->at));
+	if (!files->at)
+		die("%zu files", files->nr);
+	files->at[files->nr].ino = file.ino;
+	files->at[files->nr++].fd = fd->fd;
+	return false;
+}
+
+/* What a failure of map_one() means to a person; sets errno for die(). */
+static const char *explain(int r)
+{
+	switch (r) {
+	case -ENOTTY:
+	case -EOPNOTSUPP:
+		errno = 0;
+		return "this kernel, or a guest_memfd that is not in place, does not tell what is private";
+	case -EBADF:
+	case -ESRCH:
+		errno = ESRCH;
+		return "it has just been closed";
+	}
+
+	errno = -r;
+	return r == -EPERM ? "cannot look at the file of a process that is not yours to trace" :
+			     "cannot read the states";
+}
+
+size_t map_vm(pid_t pid, int fd, unsigned int columns, struct picture **pictures, const char **problem)
+{
+	struct files files = {};
+	struct proc_file file;
+	size_t i, nr = 0;
+	int r = -ESRCH;
+
+	if (fd < 0) {
+		if (proc_each_fd(pid, add_file, &files)) {
+			*problem = "no such process, or not yours to look at";
+			errno = ESRCH;
+			return 0;
+		}
+	} else if (proc_is_guest_memfd(pid, fd, &file)) {
+		add_file(&(struct proc_fd){ .pid = pid, .fd = fd }, &files);
+	}
+	if (!files.nr) {
+		*problem = "no guest_memfd that you may look at";
+		errno = ESRCH;
+		return 0;
+	}
+
+	*pictures = calloc(files.nr, sizeof(**pictures));
+	if (!*pictures)
+		die("%zu pictures", files.nr);
+	for (i = 0; i < files.nr; i++) {
+		r = map_one(&(*pictures)[nr], pid, files.at[i].fd, columns);
+		nr += !r;
+		/* What is closed in the meantime is not missed. */
+		if (r && r != -EBADF && files.nr > 1)
+			fprintf(stderr, "gmem: %d:%d: %s\n", pid, files.at[i].fd, explain(r));
+	}
+	free(files.at);
+	if (!nr) {
+		free(*pictures);
+		*problem = explain(r);
+	}
+
+	return nr;
+}
