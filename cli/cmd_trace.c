@@ -11,7 +11,7 @@
 #include "conversion.h"
 #include "guest_memfd.h"
 #include "human.h"
-#include "json.h"
+#include "text.h"
 #include "kvm_abi.h"
 #include "parse.h"
 #include "proc.h"
@@ -95,7 +95,7 @@ static void print_json(const struct conversion *c, const struct whose *whose, ui
 {
 	printf("{ \"time\": %" PRIu64 ".%06u, \"pid\": %d, \"name\": ", time_us / 1000000,
 	       (unsigned int)(time_us % 1000000), c->vm);
-	json_string(stdout, whose->name);
+	text_json(stdout, whose->name);
 	printf(", \"thread\": %d, \"fd\": ", c->thread);
 	if (whose->fd < 0)
 		printf("null");

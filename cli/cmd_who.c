@@ -20,10 +20,9 @@
 #include "cmd.h"
 #include "conversion.h"
 #include "guest_memfd.h"
-#include "json.h"
+#include "text.h"
 #include "parse.h"
 #include "proc.h"
-#include "text.h"
 
 #define MAX_PIPES	256
 /* How many mappings there is room for more, each time. */
@@ -347,7 +346,7 @@ int cmd_who(int argc, char **argv)
 	if (argc - optind != 2)
 		die_usage("who takes PID:FD and OFFSET");
 	parse_file(argv[optind], &pid, &fd);
-	s.offset = parse_number(argv[optind + 1], 0, UINT64_MAX, "an offset") & ~(PAGE - 1);
+	s.offset = parse_number(argv[optind + 1], "an offset") & ~(PAGE - 1);
 
 	errno = 0;
 	if (!proc_is_guest_memfd(pid, fd, &s.file))

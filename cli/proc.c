@@ -175,15 +175,13 @@ bool proc_is_guest_memfd(pid_t pid, int fd, struct proc_file *file)
 	return true;
 }
 
-uint64_t proc_status(pid_t pid, const char *key)
+static uint64_t number_in(const char *path, const char *key)
 {
 	size_t length = strlen(key);
 	uint64_t number = 0;
-	char path[64], line[256];
-	FILE *f;
+	char line[256];
+	FILE *f = fopen(path, "r");
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	f = fopen(path, "r");
 	while (f && fgets(line, sizeof(line), f)) {
 		if (!strncmp(line, key, length) && line[length] == ':') {
 			number = strtoull(line + length + 1, NULL, 0);
@@ -194,6 +192,22 @@ uint64_t proc_status(pid_t pid, const char *key)
 		fclose(f);
 
 	return number;
+}
+
+uint64_t proc_status(pid_t pid, const char *key)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	return number_in(path, key);
+}
+
+uint64_t proc_fdinfo(pid_t pid, int fd, const char *key)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
+	return number_in(path, key);
 }
 
 bool proc_each_fdinfo(pid_t pid, int fd,

@@ -48,8 +48,9 @@ const char *proc_name(pid_t pid);
 /* Is it a guest_memfd?  Then which. */
 bool proc_is_guest_memfd(pid_t pid, int fd, struct proc_file *file);
 
-/* What follows "@key:" in the status of a process; or 0. */
+/* What follows "@key:" in the status of a process, or in what it says of a descriptor; or 0. */
 uint64_t proc_status(pid_t pid, const char *key);
+uint64_t proc_fdinfo(pid_t pid, int fd, const char *key);
 
 /*
  * Call @each for each "key: value" in the fdinfo of a descriptor.  False if the

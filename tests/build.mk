@@ -9,7 +9,7 @@ LIB_SOURCES := $(wildcard lib/*.c) $(wildcard lib/*.h)
 LIBGMEM_UNIT := $(wildcard tests/libgmem/*.[ch]) tests/fake_kvm.c tests/fake_kvm.h $(LIB_SOURCES)
 
 .PHONY: unit
-unit: $(addprefix $(O)/tests/,gmem_bitmap_unit libgmem_unit states_unit text_unit libgmem_valgrind who hotplug top) ## build the unit tests of the host
+unit: $(addprefix $(O)/tests/,gmem_bitmap_unit libgmem_unit states_unit text_unit libgmem_valgrind who hotplug top trace) ## build the unit tests of the host
 
 $(O)/tests/gmem_bitmap_unit: tests/gmem_bitmap_unit.c tests/shim.h kernel/files/virt/kvm/gmem_bitmap.c
 	@mkdir -p $(@D)
@@ -37,6 +37,10 @@ $(addprefix $(O)/tests/,who hotplug): $(O)/tests/%: tests/%.c examples/edu.h exa
 	$(CC) $(UNIT_FLAGS) -static -pthread -o $@ $< $(O)/lib/libgmem.a
 
 $(O)/tests/top: tests/top.c tests/vm_process.h examples/vm.h examples/vm_x86.h $(O)/lib/libgmem.a
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_FLAGS) -static -pthread -o $@ $< $(O)/lib/libgmem.a
+
+$(O)/tests/trace: tests/trace.c examples/vm.h examples/vm_x86.h $(O)/lib/libgmem.a
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_FLAGS) -static -pthread -o $@ $< $(O)/lib/libgmem.a
 

@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/*
+ * In the machine: known conversions and refusals, and what "gmem trace", "gmem who" and
+ * "gmem map" say of them.  TAP.  The command lies beside this program.
+ */
+#include <dirent.h>
+#include <inttypes.h>
+#include <linux/io_uring.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../examples/vm.h"
+#include "kvm_abi.h"
+
+#define PAGES		64ul
+#define HELD		5ul
+#define OUTPUT		"/tmp/output"
+#define INSTANCES	"/sys/kernel/tracing/instances"
+#define ZERO		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_ZERO
+#define NONE		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE
+
+static struct vm vm;
+static struct gmem_vm *memories;
+static struct gmem *ram;
+static char *hva;
+static int fd, number, failed;
+/* What each page is. */
+static bool model[PAGES];
+
+static void result(bool ok, const char *what)
+{
+	printf("%sok %d - trace.%s\n", ok ? "" : "not ", ++number, what);
+	failed += !ok;
+}
+
+/* ---- The memory ----------------------------------------------------------------- */
+
+/* As the kernel is asked: libgmem asks again where it may. */
+static int ask(int file, uint64_t start, uint64_t nr, bool to_private, uint64_t policy)
+{
+	struct kvm_memory_attributes2 attrs = {
+		.offset = start,
+		.size = nr * PAGE,
+		.attributes = to_private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0,
+		.flags = policy,
+	};
+
+	return sys(ioctl(file, KVM_SET_MEMORY_ATTRIBUTES2, &attrs));
+}
+
+static void set(uint64_t first, uint64_t nr, bool to_private, uint64_t policy)
+{
+	check(ask(fd, first * PAGE, nr, to_private, policy), "KVM_SET_MEMORY_ATTRIBUTES2");
+	for (; nr; nr--, first++)
+		model[first] = to_private;
+}
+
+static void make_memory(uint64_t size)
+{
+	struct gmem_vm_opts opts = GMEM_INIT(struct gmem_vm_opts);
+
+	vm_create(&vm, VM_TYPE);
+	opts.vm_type = VM_TYPE;
+	check(gmem_vm_init(vm.fd, &opts, &memories), "gmem_vm_init");
+	check(gmem_create(memories, size, NULL, &ram), "gmem_create");
+	fd = gmem_private_fd(ram);
+	check(ask(fd, 0, size / PAGE, false, NONE), "to shared");
+}
+
+/* ---- The command ---------------------------------------------------------------- */
+
+/* Begin it, with its output in OUTPUT. */
+static pid_t begin(char *const *argv)
+{
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	check(sys(child), "fork");
+	if (!child) {
+		if (freopen(OUTPUT, "w", stdout))
+			execv("./gmem", argv);
+		_exit(127);
+	}
+
+	return child;
+}
+
+static int end(pid_t child)
+{
+	int status;
+
+	waitpid(child, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+#define BEGIN(...) begin((char *[]){ "gmem", __VA_ARGS__, NULL })
+#define RUN(...) end(BEGIN(__VA_ARGS__))
+
+/* In how many lines of the output are all of these. */
+static int lines_with(const char *one, const char *other)
+{
+	char line[4096];
+	FILE *f = fopen(OUTPUT, "r");
+	int nr = 0;
+
+	check(f ? 0 : -errno, OUTPUT);
+	while (fgets(line, sizeof(line), f))
+		nr += strstr(line, one) && strstr(line, other);
+	fclose(f);
+	return nr;
+}
+
+static void show_output(void)
+{
+	char line[4096];
+	FILE *f = fopen(OUTPUT, "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		printf("# %s%s", line, strchr(line, '\n') ? "" : "\n");
+	if (f)
+		fclose(f);
+}
+
+/* An instance of the command's; does it trace already?  NULL if there is none. */
+static const char *instance(bool *enabled)
+{
+	static char path[512];
+	struct dirent *entry;
+	DIR *dir = opendir(INSTANCES);
+	bool found = false;
+	char value = '0';
+	FILE *f;
+
+	while (dir && !found && (entry = readdir(dir)))
+		found = !strncmp(entry->d_name, "gmem-", strlen("gmem-"));
+	if (found)
+		snprintf(path, sizeof(path), "%s/%s/events/kvm_gmem/kvm_gmem_convert/enable", INSTANCES,
+			 entry->d_name);
+	if (dir)
+		closedir(dir);
+	f = found ? fopen(path, "r") : NULL;
+	if (f) {
+		value = getc(f);
+		fclose(f);
+	}
+	*enabled = value == '1';
+	return found ? path : NULL;
+}
+
+/* False if it ends before it traces. */
+static bool wait_until_traced(pid_t child)
+{
+	bool enabled;
+
+	for (;;) {
+		instance(&enabled);
+		if (enabled)
+			return true;
+		if (waitpid(child, NULL, WNOHANG))
+			return false;
+		usleep(10000);
+	}
+}
+
+static bool nothing_left(void)
+{
+	bool enabled;
+
+	return !instance(&enabled);
+}
+
+/* ---- gmem trace ----------------------------------------------------------------- */
+
+static int registered_buffer(void)
+{
+	struct iovec iov = { .iov_base = hva + HELD * PAGE, .iov_len = PAGE };
+	struct io_uring_params params = {};
+	int ring = syscall(SYS_io_uring_setup, 1, &params);
+
+	check(sys(ring), "io_uring_setup");
+	check(sys(syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1)),
+	      "IORING_REGISTER_BUFFERS");
+	return ring;
+}
+
+static int in_pipe, in_ring;
+
+/* Two that succeed, two that are refused, one of the VM; and one of another VM. */
+static void convert_this_and_that(void)
+{
+	struct iovec iov = { .iov_base = hva + HELD * PAGE, .iov_len = PAGE };
+	int ends[2], ring;
+	pid_t child;
+
+	set(0, 4, true, ZERO);
+	set(1, 2, false, NONE);
+
+	check(sys(pipe(ends)), "pipe");
+	hva[HELD * PAGE] = 'p';
+	check(vmsplice(ends[1], &iov, 1, 0) == (ssize_t)PAGE ? 0 : -errno, "vmsplice");
+	in_pipe = ask(fd, HELD * PAGE, 3, true, ZERO);
+	close(ends[0]);
+	close(ends[1]);
+
+	hva[HELD * PAGE] = 'u';
+	ring = registered_buffer();
+	in_ring = ask(fd, 4 * PAGE, 4, true, ZERO);
+	close(ring);
+
+	check(ask(vm.fd, DATA_GPA + 8 * PAGE, 2, true, ZERO), "the VM's ioctl");
+	model[8] = model[9] = true;
+
+	child = fork();
+	if (!child) {
+		make_memory(PAGES * PAGE);
+		set(16, 16, true, ZERO);
+		_exit(0);
+	}
+	check(end(child), "another VM");
+}
+
+static void expect(const char *range, const char *outcome, const char *what)
+{
+	char process[64];
+
+	snprintf(process, sizeof(process), "\"pid\": %d, \"name\": \"trace\"", getpid());
+	result(lines_with(range, outcome) == 1 && lines_with(range, process) == 1, what);
+}
+
+static void trace(void)
+{
+	char pid[16], file[64], range[160];
+	struct stat st;
+	pid_t child;
+	int status;
+
+	check(sys(fstat(fd, &st)), "fstat");
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	snprintf(file, sizeof(file), "\"fd\": %d, \"ino\": %lu", fd, (unsigned long)st.st_ino);
+	child = BEGIN("trace", "--json", "--summary", pid);
+	if (!wait_until_traced(child)) {
+		show_output();
+		printf("Bail out! it does not trace\n");
+		exit(1);
+	}
+	convert_this_and_that();
+	usleep(300000);
+	kill(child, SIGTERM);
+	status = end(child);
+	show_output();
+
+	result(!status && nothing_left(), "signal_ends_it_and_nothing_is_left");
+	snprintf(range, sizeof(range), "%s, \"start\": 0, \"size\": %lu, \"to\": \"private\", \"policy\": \"ZERO\"",
+		 file, 4 * PAGE);
+	expect(range, "\"changed\": 16384, \"result\": 0, \"error\": null", "conversion_to_private_has_its_numbers");
+	snprintf(range, sizeof(range), "%s, \"start\": %lu, \"size\": %lu, \"to\": \"shared\", \"policy\": \"NONE\"",
+		 file, PAGE, 2 * PAGE);
+	expect(range, "\"changed\": 8192, \"result\": 0, \"error\": null", "conversion_to_shared_has_its_numbers");
+	snprintf(range, sizeof(range), "%s, \"start\": %lu, \"size\": %lu", file, HELD * PAGE, 3 * PAGE);
+	expect(range, "\"result\": -11, \"error\": \"EAGAIN\", \"error_offset\": 20480, \"references\": 2, "
+	       "\"maps\": 0, \"pins\": 0, \"pinned\": false", "pipe_refuses_and_does_not_look_like_a_pin");
+	snprintf(range, sizeof(range), "%s, \"start\": %lu, \"size\": %lu", file, 4 * PAGE, 4 * PAGE);
+	expect(range, "\"result\": -11, \"error\": \"EAGAIN\", \"error_offset\": 20480, \"references\": 1025, "
+	       "\"maps\": 0, \"pins\": 1, \"pinned\": true", "registered_buffer_refuses_and_looks_like_a_pin");
+	result(in_pipe == -EAGAIN && in_ring == -EAGAIN, "both_were_refused");
+	snprintf(range, sizeof(range), "\"fd\": null, \"ino\": 0, \"start\": %lu, \"size\": %lu",
+		 DATA_GPA + 8 * PAGE, 2 * PAGE);
+	expect(range, "\"changed\": 8192, \"result\": 0", "range_of_the_vm_is_said_by_address");
+	result(!lines_with("\"size\": 65536", "\"start\": 65536,"), "other_processes_are_filtered_out");
+	result(lines_with("\"lost\": 0, \"to_private\": { \"conversions\": 2, \"changed\": 24576, \"refused\": 2, "
+			  "\"errors\": {\"EAGAIN\": 2}", "\"to_shared\": { \"conversions\": 1, \"changed\": 8192,") == 1,
+	       "summary_adds_up");
+}
+
+static void limits(void)
+{
+	char pid[16];
+	struct timespec began, now;
+	int status;
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	status = RUN("trace", "--seconds", "1.5", pid);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	result(!status && nothing_left() && now.tv_sec - began.tv_sec >= 1, "seconds_end_it");
+	result(RUN("trace", "--seconds", "x") == 2 && RUN("trace", "1", "2") == 2 && RUN("trace", "0x") == 2,
+	       "wrong_arguments_are_refused");
+}
+
+/* ---- gmem who ------------------------------------------------------------------- */
+
+static void who(bool by_address)
+{
+	char file[32], offset[32];
+	int ring;
+	pid_t child;
+
+	snprintf(file, sizeof(file), "%d:%d", getpid(), fd);
+	snprintf(offset, sizeof(offset), "%lu", HELD * PAGE);
+	hva[HELD * PAGE] = 'w';
+	ring = registered_buffer();
+	child = BEGIN("who", "--json", "--wait", "60", file, offset);
+	if (wait_until_traced(child)) {
+		if (by_address)
+			ask(vm.fd, DATA_GPA + HELD * PAGE, 1, true, ZERO);
+		else
+			ask(fd, HELD * PAGE, 1, true, ZERO);
+	}
+	end(child);
+	close(ring);
+	show_output();
+	result(lines_with("\"refused\": { \"references\": 1025, ", "\"pins\": 1, \"pinned\": true }") == 1 &&
+	       nothing_left(), by_address ? "who_says_refusals_of_the_address" : "who_says_refusals_of_the_file");
+	if (!by_address)
+		return;
+	result(!RUN("who", "--wait", "0.5", file, offset) && lines_with("no conversion was refused", ""),
+	       "who_waits_for_a_limited_time");
+}
+
+/* ---- gmem map ------------------------------------------------------------------- */
+
+/* Eight cells in a row, each a page. */
+static bool map_is_right(bool bound)
+{
+	char row[64];
+	uint64_t i, j;
+	int n;
+
+	for (i = 0; i < PAGES; i += 8) {
+		n = bound ? sprintf(row, "%12lx%16lx  ", i * PAGE, DATA_GPA + i * PAGE) :
+			    sprintf(row, "%12lx  ", i * PAGE);
+		for (j = i; j < i + 8; j++)
+			row[n++] = model[j] ? 'P' : 's';
+		row[n++] = '\n';
+		row[n] = '\0';
+		if (lines_with(row, "") != 1)
+			return false;
+	}
+
+	return true;
+}
+
+static void map(void)
+{
+	char file[32], pid[16];
+
+	snprintf(file, sizeof(file), "%d:%d", getpid(), fd);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	result(!RUN("map", "-w", "8", file) && map_is_right(true) && lines_with("4 KiB a cell", "") == 1,
+	       "map_is_what_was_converted");
+	show_output();
+	result(lines_with("slot 1: guest physical 0x10000 is offset 0x0, for 0x40000", "") == 1,
+	       "map_says_where_it_is_bound");
+	set(40, 20, true, ZERO);
+	set(50, 1, false, NONE);
+	result(!RUN("map", "-w", "8", pid) && map_is_right(true), "map_of_a_process_has_its_file");
+	check(gmem_unbind(memories, DATA_GPA), "gmem_unbind");
+	result(!RUN("map", "-w", "8", file) && map_is_right(false), "map_of_what_is_not_bound_has_no_addresses");
+	result(RUN("map", "1:1") == 1 && RUN("map", "-o", "/nonexistent/x.svg", file) == 1 &&
+	       RUN("map", "-o", "/tmp/x.png", file) == 0, "map_is_written_where_it_can_be");
+}
+
+static void follow(void)
+{
+	char pid[16];
+	pid_t child, command;
+	int ready[2], status;
+	char c;
+
+	check(sys(pipe(ready)), "pipe");
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		make_memory(PAGES * PAGE);
+		if (write(ready[1], "r", 1) == 1)
+			pause();
+		_exit(1);
+	}
+	check(read(ready[0], &c, 1) == 1 ? 0 : EIO, "the other VM");
+
+	snprintf(pid, sizeof(pid), "%d", child);
+	command = BEGIN("map", "--follow", "--interval", "0.1", pid);
+	do
+		usleep(100000);
+	while (lines_with("a cell", "") < 3 && !waitpid(command, &status, WNOHANG));
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	result(end(command) == 0 && lines_with("a cell", "") >= 3, "map_follows_until_the_process_ends");
+}
+
+/* As little time as it takes in three attempts, in milliseconds. */
+static uint64_t time_of_map(const char *file)
+{
+	struct timespec began, now;
+	uint64_t best = UINT64_MAX, ms;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		clock_gettime(CLOCK_MONOTONIC, &began);
+		if (RUN("map", (char *)file))
+			return UINT64_MAX;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		ms = (now.tv_sec - began.tv_sec) * 1000 + (now.tv_nsec - began.tv_nsec) / 1000000;
+		if (ms < best)
+			best = ms;
+	}
+
+	return best;
+}
+
+/* 1 TiB in 2^20 ranges, of which each second one is private. */
+static void large(void)
+{
+	uint64_t pages = (1ull << 40) / PAGE, i, ms, part = 1ull << 16;
+	char file[32];
+
+	make_memory(pages * PAGE);
+	for (i = 0; i < 1 << 19; i++) {
+		check(ask(fd, (i << 21) + PAGE, 1, true, ZERO), "a private page");
+		if (i % part == part - 1)
+			printf("# %" PRIu64 " ranges\n", 2 * i);
+		fflush(stdout);
+	}
+	snprintf(file, sizeof(file), "%d:%d", getpid(), fd);
+	ms = time_of_map(file);
+	printf("# 2^20 ranges in 1 TiB are drawn in %" PRIu64 " ms\n", ms);
+	result(ms < 1000 && lines_with("mmmm", "") == 64, "map_of_1_TiB_takes_less_than_a_second");
+}
+
+int main(void)
+{
+	void *mem;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	printf("TAP version 13\n1..21\n");
+	make_memory(PAGES * PAGE);
+	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE), "gmem_bind");
+	check(gmem_map(ram, &mem), "gmem_map");
+	hva = mem;
+
+	trace();
+	limits();
+	who(false);
+	who(true);
+	map();
+	follow();
+	large();
+
+	return failed ? 1 : 0;
+}
