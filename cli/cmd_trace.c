@@ -127,13 +127,23 @@ static void say_lost(uint64_t lost, bool json)
 		printf("-- %s events lost here, as they came faster than they were read\n", number);
 }
 
+/* A reader who has seen enough is no failure. */
+static void flush(void)
+{
+	if (!fflush(stdout))
+		return;
+	if (errno == EPIPE)
+		exit(EXIT_OK);
+	die("cannot write to standard output");
+}
+
 /* Until the time is over, a signal comes, or nobody reads any more. */
 static void watch(struct summary *summary, uint64_t deadline, bool json)
 {
 	uint64_t offset_us = clock_offset_us(), lost;
 	struct conversion c;
 
-	do {
+	for (;;) {
 		switch (conversions_read(&c, &lost, deadline)) {
 		case CONVERSION:
 			summary_add(summary, &c);
@@ -150,11 +160,8 @@ static void watch(struct summary *summary, uint64_t deadline, bool json)
 		case CONVERSIONS_SIGNAL:
 			return;
 		}
-	} while (!fflush(stdout));
-	/* A reader who has seen enough is no failure. */
-	if (errno == EPIPE)
-		exit(EXIT_OK);
-	die("cannot write to standard output");
+		flush();
+	}
 }
 
 static void usage(void)
@@ -222,12 +229,13 @@ int cmd_trace(int argc, char **argv)
 	deadline = seconds ? conversions_deadline(seconds) : UINT64_MAX;
 	if (!json) {
 		print_heading();
-		fflush(stdout);
+		flush();
 	}
 	watch(&summary, deadline, json);
 	conversions_close();
 	if (summarize)
 		summary_print(&summary, (conversions_deadline(0) - began) / 1e9, json);
+	flush();
 
 	return EXIT_OK;
 }

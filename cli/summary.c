@@ -63,14 +63,17 @@ static void print_histogram(const char *name, const uint64_t *buckets, const cha
 
 static void print_direction(const char *name, const struct summary_direction *d)
 {
+	const char *separator = ": ";
 	int i;
 
 	printf("\nto %s: %" PRIu64 " conversions changed %s, %" PRIu64 " refused", name, d->nr,
 	       human_bytes(d->changed), d->nr_refused);
 	for (i = 0; i < SUMMARY_ERRORS; i++) {
-		if (d->errors[i])
-			printf(", %s %" PRIu64, conversion_error(&(struct conversion){ .result = -i }),
-			       d->errors[i]);
+		if (!d->errors[i])
+			continue;
+		printf("%s%" PRIu64 " %s", separator, d->errors[i],
+		       conversion_error(&(struct conversion){ .result = -i }));
+		separator = ", ";
 	}
 	putchar('\n');
 	print_histogram("size", d->sizes, human_bytes);

@@ -75,12 +75,16 @@ static bool write_to(const char *text, const char *format, ...)
 static void catch_signals(void (*handler)(int number))
 {
 	/* No SA_RESTART: a write to a reader who has stopped reading has to end, too. */
-	struct sigaction action = { .sa_handler = handler };
-	size_t i;
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action = { .sa_handler = handler }, before;
+	size_t i;
 
-	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		sigaction(signals[i], &action, NULL);
+	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		sigaction(signals[i], &action, &before);
+		/* As nohup wants it. */
+		if (before.sa_handler == SIG_IGN)
+			sigaction(signals[i], &before, NULL);
+	}
 	/* A reader who has gone is seen as EPIPE, after which there is still to be cleaned up. */
 	signal(SIGPIPE, SIG_IGN);
 }
