@@ -264,7 +264,10 @@ static void filter_refusals(const struct search *s, pid_t pid, int fd, char *fil
 	free(slots);
 }
 
-/* Wait for a refusal.  False if this kernel does not trace them, or not for us. */
+/*
+ * Wait for a refusal.  False if this kernel does not trace them, or not for us, or if a
+ * signal has ended it.
+ */
 static bool watch(const struct search *s, pid_t pid, int fd, double seconds, bool *refused,
 		  struct conversion *c)
 {
@@ -284,7 +287,7 @@ static bool watch(const struct search *s, pid_t pid, int fd, double seconds, boo
 	} while (result == CONVERSIONS_LOST || (result == CONVERSION && !*refused));
 	conversions_close();
 
-	return true;
+	return result != CONVERSIONS_SIGNAL;
 }
 
 static void say_refusal(const struct search *s, pid_t pid, int fd, double seconds)
