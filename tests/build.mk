@@ -9,7 +9,7 @@ LIB_SOURCES := $(wildcard lib/*.c) $(wildcard lib/*.h)
 LIBGMEM_UNIT := $(wildcard tests/libgmem/*.[ch]) tests/fake_kvm.c tests/fake_kvm.h $(LIB_SOURCES)
 
 .PHONY: unit
-unit: $(addprefix $(O)/tests/,gmem_bitmap_unit libgmem_unit states_unit text_unit libgmem_valgrind who hotplug top trace) ## build the unit tests of the host
+unit: $(addprefix $(O)/tests/,gmem_bitmap_unit libgmem_unit states_unit text_unit conversion_unit libgmem_valgrind who hotplug top trace) ## build the unit tests of the host
 
 $(O)/tests/gmem_bitmap_unit: tests/gmem_bitmap_unit.c tests/shim.h kernel/files/virt/kvm/gmem_bitmap.c
 	@mkdir -p $(@D)
@@ -26,6 +26,10 @@ $(O)/tests/libgmem_valgrind: $(LIBGMEM_UNIT)
 $(O)/tests/states_unit: tests/states_unit.c lib/states.c lib/internal.h
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_FLAGS) $(SANITIZE) -o $@ $(filter %.c,$^) -lcmocka
+
+$(O)/tests/conversion_unit: tests/conversion_unit.c cli/conversion.c cli/conversion.h cli/tracefs.h
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_FLAGS) $(SANITIZE) -o $@ $< -lcmocka
 
 $(O)/tests/text_unit: tests/text_unit.c cli/text.c cli/text.h
 	@mkdir -p $(@D)
