@@ -14,6 +14,20 @@
 #include "map.h"
 #include "parse.h"
 
+struct arguments {
+	const char *output;
+	unsigned long columns;
+	double interval;
+	bool demo;
+	bool json;
+	bool follow;
+	bool help;
+		const char *file;
+	/* Instead of a file if it is not 0; all descriptors are -1. */
+	pid_t pid;
+	int fd;
+};
+
 /* Bytes are written at once: a frame does not flicker, and errno is that of the write. */
 struct text {
 	FILE *file;
@@ -85,13 +99,16 @@ static bool is_screen(void)
 	return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb");
 }
 
-static void write_terminal(const struct picture *pictures, size_t nr, const char *before)
+static void write_stdout(const struct picture *pictures, size_t nr, bool json, const char *before)
 {
 	struct text text;
 	FILE *to = open_text(&text);
 
 	fputs(before, to);
-	map_print(to, pictures, nr, is_screen() && !getenv("NO_COLOR"));
+	if (json)
+		map_print_json(to, pictures, nr);
+	else
+		map_print(to, pictures, nr, is_screen() && !getenv("NO_COLOR"));
 	write_text(&text, STDOUT_FILENO, "to standard output");
 }
 
@@ -104,39 +121,40 @@ static void free_pictures(struct picture *pictures, size_t nr)
 	free(pictures);
 }
 
-static size_t look(pid_t pid, int fd, unsigned int columns, struct picture **pictures)
+static size_t look(const struct arguments *args, struct picture **pictures)
 {
 	const char *problem;
-	size_t nr = map_vm(pid, fd, columns, pictures, &problem);
+	size_t nr = map_vm(args->pid, args->fd, args->columns, pictures, &problem);
 
 	if (!nr && !errno)
 		die_unsupported(problem);
 	if (!nr && errno == ESRCH)
 		errno = 0;
 	if (!nr)
-		die("process %d: %s", pid, problem);
+		die("process %d: %s", args->pid, problem);
 	return nr;
 }
 
 /* Draw it again and again, until the process ends or closes the file. */
-static void follow(pid_t pid, int fd, unsigned int columns, double interval)
+static void follow(const struct arguments *args)
 {
-	struct pollfd ended = { .fd = syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
-	const char *before = is_screen() ? "\033[H\033[J" : "", *problem;
+	struct pollfd ended = { .fd = syscall(SYS_pidfd_open, args->pid, 0), .events = POLLIN };
+	bool in_place = is_screen() && !args->json;
+	const char *before = in_place ? "\033[H\033[J" : "", *problem;
 	struct picture *pictures;
 	size_t nr;
 
 	if (ended.fd < 0)
-		die("process %d", pid);
-	nr = look(pid, fd, columns, &pictures);
+		die("process %d", args->pid);
+	nr = look(args, &pictures);
 	do {
-		write_terminal(pictures, nr, before);
+		write_stdout(pictures, nr, args->json, before);
 		free_pictures(pictures, nr);
-		if (!is_screen())
+		if (!in_place && !args->json)
 			before = "\n";
-		if (poll(&ended, 1, interval * 1000) > 0)
+		if (poll(&ended, 1, args->interval * 1000) > 0)
 			break;
-		nr = map_vm(pid, fd, columns, &pictures, &problem);
+		nr = map_vm(args->pid, args->fd, args->columns, &pictures, &problem);
 	} while (nr);
 	close(ended.fd);
 }
@@ -157,22 +175,10 @@ static void usage(void)
 	       "  -o, --output FILE       write FILE.svg or FILE.png\n"
 	       "  -f, --follow            draw the VM again and again, until it ends\n"
 	       "      --interval SECONDS  so often: 1\n"
+	       "      --json              an array of objects, one for each file\n"
 	       "      --demo              a memory after some conversions\n"
 	       "  -h, --help              this\n", MAP_MAX_COLUMNS);
 }
-
-struct arguments {
-	const char *output;
-	unsigned long columns;
-	double interval;
-	bool demo;
-	bool follow;
-	bool help;
-		const char *file;
-	/* Instead of a file if it is not 0; all descriptors are -1. */
-	pid_t pid;
-	int fd;
-};
 
 /* False if the command line makes no sense, which getopt() has said. */
 static bool parse(int argc, char **argv, struct arguments *args)
@@ -183,6 +189,7 @@ static bool parse(int argc, char **argv, struct arguments *args)
 		{ "output", required_argument, NULL, 'o' },
 		{ "follow", no_argument, NULL, 'f' },
 		{ "interval", required_argument, NULL, 'i' },
+		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{},
 	};
@@ -211,6 +218,9 @@ static bool parse(int argc, char **argv, struct arguments *args)
 			args->interval = parse_seconds(optarg);
 			if (args->interval < 0.01 || args->interval > 86400)
 				die_usage("'%s' seconds, where 0.01 to 86400 are possible", optarg);
+			break;
+		case 'j':
+			args->json = true;
 			break;
 		case 'h':
 			args->help = true;
@@ -247,17 +257,19 @@ int cmd_map(int argc, char **argv)
 		usage();
 		return EXIT_OK;
 	}
+	if (args.json && args.output)
+		die_usage("--json goes to standard output, and no picture with it");
 	if (args.follow && (!args.pid || args.output))
 		die_usage("--follow draws a running VM, in the terminal");
 	if (args.follow) {
-		follow(args.pid, args.fd, args.columns, args.interval);
+		follow(&args);
 		return EXIT_OK;
 	}
 
 	if (args.output)
 		output = open_output(args.output);
 	if (args.pid) {
-		nr = look(args.pid, args.fd, args.columns, &pictures);
+		nr = look(&args, &pictures);
 	} else {
 		pictures = calloc(1, sizeof(*pictures));
 		if (!pictures)
@@ -270,7 +282,7 @@ int cmd_map(int argc, char **argv)
 	if (args.output)
 		write_image(args.output, output, pictures, nr);
 	else
-		write_terminal(pictures, nr, "");
+		write_stdout(pictures, nr, args.json, "");
 	free_pictures(pictures, nr);
 
 	return EXIT_OK;

@@ -4,7 +4,7 @@
  *
  *	map_file.c, map_demo.c, map_vm.c	where the states come from
  *	map_picture.c				what is drawn: cells, and what a row is called
- *	map_terminal.c				letters and colours
+ *	map_terminal.c, map_json.c		letters and colours; for programs
  *	map_image.c, map_svg.c, map_png.c	the same on a canvas, and two of these
  *	cmd_map.c				the command line, and where it goes
  */
@@ -37,6 +37,9 @@ extern const struct map_look map_looks[NR_CELL_KINDS];
 struct picture {
 	/* Of what it is, or "". */
 	char title[192];
+	/* Whose guest_memfd it is; 0 if it is none. */
+	pid_t pid;
+	int fd;
 	uint64_t start;
 	uint64_t end;
 	/* Bytes that a cell stands for. */
@@ -82,6 +85,7 @@ void map_demo(struct picture *picture, unsigned int columns);
 size_t map_vm(pid_t pid, int fd, unsigned int columns, struct picture **pictures, const char **problem);
 
 void map_print(FILE *to, const struct picture *pictures, size_t nr, bool colours);
+void map_print_json(FILE *to, const struct picture *pictures, size_t nr);
 void map_draw_svg(FILE *to, const struct picture *pictures, size_t nr);
 void map_draw_png(FILE *to, const struct picture *pictures, size_t nr);
 

@@ -50,7 +50,7 @@ static int map_one(struct picture *picture, pid_t pid, int fd, unsigned int colu
 	int copy = guest_memfd_copy(pid, fd), r;
 	struct stat st;
 
-	*picture = (struct picture){};
+	*picture = (struct picture){ .pid = pid, .fd = fd };
 	if (copy < 0)
 		return copy;
 

@@ -347,6 +347,19 @@ static bool map_is_right(bool bound)
 	return true;
 }
 
+/* As programs read it. */
+static bool json_is_right(void)
+{
+	char states[PAGES + 16];
+	uint64_t i;
+	int n = sprintf(states, "\"states\": \"");
+
+	for (i = 0; i < PAGES; i++)
+		states[n++] = model[i] ? 'P' : 's';
+	strcpy(states + n, "\"");
+	return lines_with(states, "\"slots\": [{ \"slot\": 1, \"gpa\": 65536, \"size\": 262144, \"offset\": 0 }]") == 1;
+}
+
 static void map(void)
 {
 	char file[32], pid[16];
@@ -358,6 +371,7 @@ static void map(void)
 	show_output();
 	result(lines_with("slot 1: guest physical 0x10000 is offset 0x0, for 0x40000", "") == 1,
 	       "map_says_where_it_is_bound");
+	result(!RUN("map", "-w", "8", "--json", file) && json_is_right(), "map_for_programs_says_the_same");
 	set(40, 20, true, ZERO);
 	set(50, 1, false, NONE);
 	result(!RUN("map", "-w", "8", pid) && map_is_right(true), "map_of_a_process_has_its_file");
@@ -439,7 +453,7 @@ int main(void)
 	void *mem;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("TAP version 13\n1..21\n");
+	printf("TAP version 13\n1..22\n");
 	make_memory(PAGES * PAGE);
 	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE), "gmem_bind");
 	check(gmem_map(ram, &mem), "gmem_map");
