@@ -12,14 +12,15 @@
 #include "proc.h"
 
 /*
- * One look for each cell at most: where a range ends within a cell, the cell has both
- * states whatever follows, so a file of any size and with any number of ranges takes as
- * long as its picture has cells.
+ * Two looks for each cell: once both states were seen in it, the rest of the cell makes no
+ * difference.  So a file of any size and with any number of ranges takes as long as its
+ * picture has cells.  Beside conversions a range may seem to end where it does not; then
+ * its other part comes with the next look.
  */
 static int fill(struct picture *picture, int copy)
 {
-	uint64_t offset, end;
-	bool is_private;
+	bool is_private, before = false;
+	uint64_t offset, end, rest;
 	int r;
 
 	for (offset = 0; offset < picture->end; offset = end) {
@@ -27,10 +28,10 @@ static int fill(struct picture *picture, int copy)
 		if (r)
 			return r;
 		picture_add(picture, offset, end, is_private);
-		if (end >= picture->end || !(end % picture->per_cell))
-			continue;
-		picture_add(picture, end, end + 1, !is_private);
-		end += picture->per_cell - end % picture->per_cell;
+		rest = offset % picture->per_cell;
+		if (rest && is_private != before && end - offset < picture->per_cell - rest)
+			end = offset + picture->per_cell - rest;
+		before = is_private;
 	}
 
 	return 0;
