@@ -149,8 +149,8 @@ size_t map_vm(pid_t pid, int fd, unsigned int columns, struct picture **pictures
 	for (i = 0; i < files.nr; i++) {
 		r = map_one(&(*pictures)[nr], pid, files.at[i].fd, columns);
 		nr += !r;
-		/* What is closed in the meantime is not missed. */
-		if (r && r != -EBADF && files.nr > 1)
+		/* What is closed or ends in the meantime is not missed. */
+		if (r && r != -EBADF && r != -ESRCH && files.nr > 1)
 			fprintf(stderr, "gmem: %d:%d: %s\n", pid, files.at[i].fd, explain(r));
 	}
 	free(files.at);
