@@ -71,6 +71,7 @@ run-arm64: ## a protected Linux on one guest_memfd, on an emulated arm64; needs 
 .PHONY: test
 test: ## lint, unit tests, the suite in the machine
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
+	@tests/promtool --version >/dev/null
 	@vm/build release
 	@vm/selftests
 	@$(MAKE) -s lib cli unit examples

@@ -59,3 +59,18 @@ debian_targets()
 	apt-get indextargets --format '$(ORIGIN) $(SITE) $(LABEL) $(RELEASE) $(CODENAME)' |
 		awk '$1 == "Debian" { print $2, $3, $4, $5 }' | uniq
 }
+
+# own_download DIRECTORY PACKAGE...: of the release that the system runs.  The system may
+# know other releases, too; their programs and libraries want another libc.
+own_download()
+{
+	local directory=$1 VERSION_CODENAME=
+	shift
+	. /etc/os-release
+	debian_targets | awk -v own="$VERSION_CODENAME" \
+		'$4 == own || $4 == own "-updates" || $4 == own "-security" { print $1, $3 }' \
+		>"$OWN_APT/suites"
+	[ -s "$OWN_APT/suites" ] || die "apt knows no mirror of this release of Debian: run 'apt-get update'"
+	use_suites <"$OWN_APT/suites"
+	(cd "$directory" && own apt-get download -q "$@")
+}
