@@ -19,14 +19,13 @@
 
 #include "cmd.h"
 #include "conversion.h"
+#include "grow.h"
 #include "guest_memfd.h"
-#include "text.h"
 #include "parse.h"
 #include "proc.h"
+#include "text.h"
 
 #define MAX_PIPES	256
-/* How many mappings there is room for more, each time. */
-#define STEP		64
 
 struct search {
 	struct proc_file file;
@@ -93,11 +92,7 @@ static bool maps(const struct proc_mapping *mapping, void *arg)
 	if (s->offset < mapping->offset || s->offset - mapping->offset >= size)
 		return false;
 
-	if (!(s->nr_mappings % STEP)) {
-		s->mappings = realloc(s->mappings, (s->nr_mappings + STEP) * sizeof(*mapping));
-		if (!s->mappings)
-			die("cannot remember who maps the page");
-	}
+	s->mappings = grow(s->mappings, s->nr_mappings, sizeof(*mapping));
 	s->mappings[s->nr_mappings++] = *mapping;
 	address = mapping->start + (s->offset - mapping->offset);
 	if (proc_is_present(mapping->pid, address))
@@ -248,20 +243,20 @@ static bool may_hold(const struct proc_fd *fd, void *arg)
 static void filter_refusals(const struct search *s, pid_t pid, int fd, char *filter, size_t size)
 {
 	uint64_t vm = proc_fdinfo(pid, fd, "gmem-vm");
-	struct guest_memfd_slot *slots;
-	size_t i, nr, n;
+	struct guest_memfd_slots slots;
+	uint64_t gpa;
+	size_t i, n;
 
 	n = snprintf(filter, size, "result == %d && ((ino == %" PRIu64 " && error_offset == %" PRIu64 ")",
 		     -EAGAIN, (uint64_t)s->file.ino, s->offset);
-	nr = guest_memfd_slots(pid, fd, &slots);
-	for (i = 0; i < nr && size - n > 128; i++) {
-		if (s->offset >= slots[i].offset && s->offset - slots[i].offset < slots[i].size)
+	guest_memfd_read_slots(pid, fd, &slots);
+	for (i = 0; i < slots.nr && size - n > 128; i++) {
+		if (guest_memfd_gpa(&slots.at[i], s->offset, &gpa))
 			n += snprintf(filter + n, size - n, " || (ino == 0 && vm == %" PRIu64
-				      " && error_offset == %" PRIu64 ")", vm,
-				      slots[i].gpa + (s->offset - slots[i].offset));
+				      " && error_offset == %" PRIu64 ")", vm, gpa);
 	}
 	snprintf(filter + n, size - n, ")");
-	free(slots);
+	free(slots.at);
 }
 
 /*

@@ -1,69 +1,60 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include "cmd.h"
+#include "grow.h"
 #include "guest_memfd.h"
 #include "kvm_abi.h"
-#include "proc.h"
 
-size_t guest_memfd_slots(pid_t pid, int fd, struct guest_memfd_slot **slots)
+bool guest_memfd_is(const struct proc_fd *fd, struct proc_file *file)
+{
+	/* The name proves nothing, but statfs() on any file may wait for a dead server. */
+	return strstr(fd->target, "[kvm-gmem]") && proc_is_guest_memfd(fd->pid, fd->fd, file);
+}
+
+void guest_memfd_add_slot(struct guest_memfd_slots *slots, const char *key, const char *value)
 {
 	struct guest_memfd_slot slot;
-	char path[64], line[256];
-	size_t nr = 0;
-	FILE *f;
 
-	*slots = NULL;
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
-	f = fopen(path, "r");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "gmem-slot: %d gpa %" SCNi64 " size %" SCNi64 " offset %" SCNi64, &slot.id,
-			   (int64_t *)&slot.gpa, (int64_t *)&slot.size, (int64_t *)&slot.offset) != 4)
-			continue;
-		*slots = reallocarray(*slots, nr + 1, sizeof(slot));
-		if (!*slots)
-			die("%zu slots", nr + 1);
-		(*slots)[nr++] = slot;
-	}
-	if (f)
-		fclose(f);
-
-	return nr;
+	if (strcmp(key, "gmem-slot") ||
+	    sscanf(value, "%d gpa 0x%" SCNx64 " size 0x%" SCNx64 " offset 0x%" SCNx64, &slot.number,
+		   &slot.gpa, &slot.size, &slot.offset) != 4)
+		return;
+	slots->at = grow(slots->at, slots->nr, sizeof(slot));
+	slots->at[slots->nr++] = slot;
 }
 
-const struct guest_memfd_slot *guest_memfd_slot(const struct guest_memfd_slot *slots, size_t nr,
-						uint64_t offset)
+static void take_slot(const char *key, const char *value, void *arg)
 {
-	size_t i;
-
-	for (i = 0; i < nr; i++) {
-		if (offset >= slots[i].offset && offset - slots[i].offset < slots[i].size)
-			return &slots[i];
-	}
-
-	return NULL;
+	guest_memfd_add_slot(arg, key, value);
 }
 
-int guest_memfd_copy(pid_t pid, int fd)
+void guest_memfd_read_slots(pid_t pid, int fd, struct guest_memfd_slots *slots)
 {
-	int pidfd = syscall(SYS_pidfd_open, pid, 0);
-	int copy, r;
+	*slots = (struct guest_memfd_slots){};
+	proc_each_fdinfo(pid, fd, take_slot, slots);
+}
 
-	if (pidfd < 0)
-		return -errno;
+bool guest_memfd_gpa(const struct guest_memfd_slot *slot, uint64_t offset, uint64_t *gpa)
+{
+	if (offset < slot->offset || offset - slot->offset >= slot->size)
+		return false;
 
-	copy = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-	r = copy < 0 ? -errno : copy;
-	close(pidfd);
+	*gpa = slot->gpa + (offset - slot->offset);
+	return true;
+}
 
-	return r;
+void guest_memfd_json_slots(FILE *to, const struct guest_memfd_slots *slots)
+{
+	const struct guest_memfd_slot *slot, *end = slots->at + slots->nr;
+
+	fputs("\"slots\": [", to);
+	for (slot = slots->at; slot < end; slot++)
+		fprintf(to, "%s{ \"slot\": %d, \"gpa\": %" PRIu64 ", \"size\": %" PRIu64 ", \"offset\": %" PRIu64
+			" }", slot > slots->at ? ", " : "", slot->number, slot->gpa, slot->size, slot->offset);
+	putc(']', to);
 }
 
 int guest_memfd_range(int copy, uint64_t offset, uint64_t *end, bool *is_private)
@@ -88,7 +79,7 @@ static bool is_wanted(const struct proc_fd *fd, void *arg)
 	struct wanted *wanted = arg;
 	struct proc_file file;
 
-	if (!proc_is_guest_memfd(fd->pid, fd->fd, &file) || file.ino != wanted->ino)
+	if (!guest_memfd_is(fd, &file) || file.ino != wanted->ino)
 		return false;
 
 	wanted->fd = fd->fd;

@@ -6,28 +6,39 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
+
+#include "proc.h"
 
 /* Where the guest sees a part of it; in bytes. */
 struct guest_memfd_slot {
-	int id;
+	int number;
 	uint64_t gpa;
 	uint64_t size;
 	uint64_t offset;
 };
 
-/* All bindings, to be freed; how many. */
-size_t guest_memfd_slots(pid_t pid, int fd, struct guest_memfd_slot **slots);
+/* All bindings. */
+struct guest_memfd_slots {
+	struct guest_memfd_slot *at;
+	size_t nr;
+};
 
-/* Which slot has @offset, or NULL. */
-const struct guest_memfd_slot *guest_memfd_slot(const struct guest_memfd_slot *slots, size_t nr,
-						uint64_t offset);
+/* Is it one?  Then which. */
+bool guest_memfd_is(const struct proc_fd *fd, struct proc_file *file);
 
-/*
- * A copy of the descriptor, or -errno.  It keeps the memory of a VM that has ended, so it
- * is closed soon.
- */
-int guest_memfd_copy(pid_t pid, int fd);
+/* Read them from the fdinfo of a descriptor; @slots is freed by the caller. */
+void guest_memfd_read_slots(pid_t pid, int fd, struct guest_memfd_slots *slots);
+
+/* Add the one that a line of fdinfo says, if it is such a line. */
+void guest_memfd_add_slot(struct guest_memfd_slots *slots, const char *key, const char *value);
+
+/* Where the slot has @offset; false if it does not. */
+bool guest_memfd_gpa(const struct guest_memfd_slot *slot, uint64_t offset, uint64_t *gpa);
+
+/* "slots": and an array. */
+void guest_memfd_json_slots(FILE *to, const struct guest_memfd_slots *slots);
 
 /* How far the state at @offset reaches; 0 or -errno, of which ENOTTY: nothing tells. */
 int guest_memfd_range(int copy, uint64_t offset, uint64_t *end, bool *is_private);

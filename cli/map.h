@@ -50,8 +50,7 @@ struct picture {
 	unsigned int columns;
 	unsigned int rows;
 	/* Where guests see it. */
-	struct guest_memfd_slot *slots;
-	size_t nr_slots;
+	struct guest_memfd_slots slots;
 	/* How many more ranges of shared, of private, begin in a cell than end before it. */
 	int *changes[2];
 };

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "grow.h"
 #include "map.h"
 
 struct range {
@@ -23,12 +24,7 @@ struct ranges {
 
 static void append(struct ranges *ranges, const struct range *range)
 {
-	/* Doubles when it is full, which is when its number is a power of two. */
-	if (!(ranges->nr & (ranges->nr - 1))) {
-		ranges->at = reallocarray(ranges->at, ranges->nr ? 2 * ranges->nr : 1, sizeof(*range));
-		if (!ranges->at)
-			die("%zu ranges", ranges->nr);
-	}
+	ranges->at = grow(ranges->at, ranges->nr, sizeof(*range));
 	ranges->at[ranges->nr++] = *range;
 }
 

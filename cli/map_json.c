@@ -17,12 +17,9 @@ static void print_one(FILE *to, const struct picture *picture)
 		picture->columns);
 	for (i = 0; i < picture->nr_cells; i++)
 		putc(map_looks[picture->cells[i]].letter, to);
-	fprintf(to, "\", \"slots\": [");
-	for (i = 0; i < picture->nr_slots; i++)
-		fprintf(to, "%s{ \"slot\": %d, \"gpa\": %" PRIu64 ", \"size\": %" PRIu64 ", \"offset\": %" PRIu64
-			" }", i ? ", " : "", picture->slots[i].id, picture->slots[i].gpa,
-			picture->slots[i].size, picture->slots[i].offset);
-	fprintf(to, "] }");
+	fprintf(to, "\", ");
+	guest_memfd_json_slots(to, &picture->slots);
+	fprintf(to, " }");
 }
 
 void map_print_json(FILE *to, const struct picture *pictures, size_t nr)

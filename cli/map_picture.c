@@ -64,24 +64,26 @@ void picture_free(struct picture *picture)
 	free(picture->cells);
 	free(picture->changes[0]);
 	free(picture->changes[1]);
-	free(picture->slots);
+	free(picture->slots.at);
 }
 
 const char *picture_row_label(const struct picture *picture, unsigned int row)
 {
 	uint64_t offset = picture->start + row * picture->columns * picture->per_cell;
-	const struct guest_memfd_slot *slot;
+	const struct guest_memfd_slots *slots = &picture->slots;
 	static char text[48];
+	uint64_t gpa;
+	size_t i;
 
-	if (!picture->nr_slots) {
+	if (!slots->nr) {
 		snprintf(text, sizeof(text), "%12" PRIx64, offset);
 		return text;
 	}
 
-	slot = guest_memfd_slot(picture->slots, picture->nr_slots, offset);
-	if (slot)
-		snprintf(text, sizeof(text), "%12" PRIx64 "%16" PRIx64, offset,
-			 slot->gpa + (offset - slot->offset));
+	for (i = 0; i < slots->nr && !guest_memfd_gpa(&slots->at[i], offset, &gpa); i++)
+		;
+	if (i < slots->nr)
+		snprintf(text, sizeof(text), "%12" PRIx64 "%16" PRIx64, offset, gpa);
 	else
 		snprintf(text, sizeof(text), "%12" PRIx64 "%16s", offset, "-");
 	return text;
@@ -89,7 +91,7 @@ const char *picture_row_label(const struct picture *picture, unsigned int row)
 
 const char *picture_heading(const struct picture *picture)
 {
-	return picture->nr_slots ? "      offset  guest physical" : "      offset";
+	return picture->slots.nr ? "      offset  guest physical" : "      offset";
 }
 
 const char *picture_scale(const struct picture *picture)
@@ -104,16 +106,17 @@ const char *picture_scale(const struct picture *picture)
 
 const char *picture_slot_label(const struct picture *picture, size_t i)
 {
+	const struct guest_memfd_slot *slot;
 	static char text[128];
 
-	if (i >= picture->nr_slots || i > MAX_SLOT_LABELS)
+	if (i >= picture->slots.nr || i > MAX_SLOT_LABELS)
 		return NULL;
 
+	slot = &picture->slots.at[i];
 	if (i == MAX_SLOT_LABELS)
-		snprintf(text, sizeof(text), "and %zu more slots", picture->nr_slots - i);
+		snprintf(text, sizeof(text), "and %zu more slots", picture->slots.nr - i);
 	else
 		snprintf(text, sizeof(text), "slot %d: guest physical 0x%" PRIx64 " is offset 0x%" PRIx64
-			 ", for 0x%" PRIx64, picture->slots[i].id, picture->slots[i].gpa,
-			 picture->slots[i].offset, picture->slots[i].size);
+			 ", for 0x%" PRIx64, slot->number, slot->gpa, slot->offset, slot->size);
 	return text;
 }

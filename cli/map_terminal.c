@@ -23,7 +23,7 @@ static void print_one(FILE *to, const struct picture *picture, bool colours)
 
 	if (*picture->title)
 		fprintf(to, "%s\n", picture->title);
-	if (picture->nr_slots)
+	if (picture->slots.nr)
 		fprintf(to, "%s\n", picture_heading(picture));
 	for (i = 0; i < picture->rows; i++) {
 		fprintf(to, "%s  ", picture_row_label(picture, i));

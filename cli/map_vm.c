@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "grow.h"
 #include "human.h"
 #include "map.h"
 #include "proc.h"
@@ -48,7 +49,7 @@ static void name_it(struct picture *picture, pid_t pid, int fd, uint64_t size)
 /* 0 or -errno. */
 static int map_one(struct picture *picture, pid_t pid, int fd, unsigned int columns)
 {
-	int copy = guest_memfd_copy(pid, fd), r;
+	int copy = proc_copy_fd(pid, fd), r;
 	struct stat st;
 
 	*picture = (struct picture){ .pid = pid, .fd = fd };
@@ -66,39 +67,43 @@ static int map_one(struct picture *picture, pid_t pid, int fd, unsigned int colu
 		return r;
 	}
 	picture_finish(picture);
-	picture->nr_slots = guest_memfd_slots(pid, fd, &picture->slots);
+	guest_memfd_read_slots(pid, fd, &picture->slots);
 	name_it(picture, pid, fd, st.st_size);
 
 	return 0;
 }
 
+struct file {
+	ino_t ino;
+	int fd;
+};
+
 struct files {
-	struct {
-		ino_t ino;
-		int fd;
-	} *at;
+	struct file *at;
 	size_t nr;
 };
 
+static void add_file(struct files *files, ino_t ino, int fd)
+{
+	files->at = grow(files->at, files->nr, sizeof(*files->at));
+	files->at[files->nr++] = (struct file){ ino, fd };
+}
+
 /* Each file once, though a process may have several descriptors of it. */
-static bool add_file(const struct proc_fd *fd, void *arg)
+static bool see_fd(const struct proc_fd *fd, void *arg)
 {
 	struct files *files = arg;
 	struct proc_file file;
 	size_t i;
 
-	if (!proc_is_guest_memfd(fd->pid, fd->fd, &file))
+	if (!guest_memfd_is(fd, &file))
 		return false;
 	for (i = 0; i < files->nr; i++) {
 		if (files->at[i].ino == file.ino)
 			return false;
 	}
 
-	files->at = reallocarray(files->at, files->nr + 1, sizeof(*files->at));
-	if (!files->at)
-		die("%zu files", files->nr);
-	files->at[files->nr].ino = file.ino;
-	files->at[files->nr++].fd = fd->fd;
+	add_file(files, file.ino, fd->fd);
 	return false;
 }
 
@@ -129,13 +134,13 @@ size_t map_vm(pid_t pid, int fd, unsigned int columns, struct picture **pictures
 	int r = -ESRCH;
 
 	if (fd < 0) {
-		if (proc_each_fd(pid, add_file, &files)) {
+		if (proc_each_fd(pid, see_fd, &files)) {
 			*problem = "no such process, or not yours to look at";
 			errno = ESRCH;
 			return 0;
 		}
 	} else if (proc_is_guest_memfd(pid, fd, &file)) {
-		add_file(&(struct proc_fd){ .pid = pid, .fd = fd }, &files);
+		add_file(&files, file.ino, fd);
 	}
 	if (!files.nr) {
 		*problem = "no guest_memfd that you may look at";

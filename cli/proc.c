@@ -152,13 +152,17 @@ const char *proc_name(pid_t pid)
 
 int proc_copy_fd(pid_t pid, int fd)
 {
-	int copy, pidfd = syscall(SYS_pidfd_open, pid, 0);
+	int pidfd = syscall(SYS_pidfd_open, pid, 0);
+	int copy, r;
 
 	if (pidfd < 0)
-		return -1;
+		return -errno;
+
 	copy = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	r = copy < 0 ? -errno : copy;
 	close(pidfd);
-	return copy;
+
+	return r;
 }
 
 bool proc_is_guest_memfd(pid_t pid, int fd, struct proc_file *file)

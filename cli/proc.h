@@ -60,8 +60,8 @@ bool proc_each_fdinfo(pid_t pid, int fd,
 		      void (*each)(const char *key, const char *value, void *arg), void *arg);
 
 /*
- * A copy of a descriptor, or -1; opening /proc/PID/fd/FD would be a new open file instead.
- * The copy keeps the file alive, so close it soon.
+ * A copy of a descriptor, or -errno; opening /proc/PID/fd/FD would be a new open file
+ * instead.  The copy keeps the file, and the memory of a VM that has ended, so close it soon.
  */
 int proc_copy_fd(pid_t pid, int fd);
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /* Each descriptor is read once; sorting brings together what belongs together. */
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/kvm.h>
 #include <linux/kvm_gmem.h>
 #include <math.h>
@@ -27,17 +26,6 @@ static double seconds(clockid_t clock)
 
 /* ---- Descriptors --------------------------------------------------------------- */
 
-static void add_slot(struct vms_file *file, const char *value)
-{
-	struct vms_slot slot;
-
-	if (sscanf(value, "%d gpa 0x%" SCNx64 " size 0x%" SCNx64 " offset 0x%" SCNx64,
-		   &slot.number, &slot.gpa, &slot.size, &slot.offset) != 4)
-		return;
-	file->slots = grow(file->slots, file->nr_slots, sizeof(slot));
-	file->slots[file->nr_slots++] = slot;
-}
-
 static void take_fdinfo(const char *key, const char *value, void *arg)
 {
 	uint64_t number = strtoull(value, NULL, 0);
@@ -59,8 +47,7 @@ static void take_fdinfo(const char *key, const char *value, void *arg)
 		file->vm = number;
 	if (!strcmp(key, "gmem-in-place"))
 		file->in_place = number;
-	if (!strcmp(key, "gmem-slot"))
-		add_slot(file, value);
+	guest_memfd_add_slot(&file->slots, key, value);
 	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		if (!strcmp(key, numbers[i].key))
 			*numbers[i].to = number;
@@ -74,8 +61,7 @@ static bool see_fd(const struct proc_fd *fd, void *arg)
 
 	if (!strcmp(fd->target, "anon_inode:kvm-vm"))
 		vm_stats_add_fd(&vms->stats, fd->pid, fd->fd);
-	/* The name proves nothing, but statfs() on any file may wait for a dead server. */
-	if (!strstr(fd->target, "[kvm-gmem]") || !proc_is_guest_memfd(fd->pid, fd->fd, &file.id))
+	if (!guest_memfd_is(fd, &file.id))
 		return false;
 
 	if (!proc_each_fdinfo(fd->pid, fd->fd, take_fdinfo, &file)) {
@@ -125,7 +111,7 @@ static void unify_files(struct vms *vms)
 		file = &vms->files[i];
 		if (nr && is_same_file(&vms->files[nr - 1], file)) {
 			vms->files[nr - 1].nr_fds++;
-			free(file->slots);
+			free(file->slots.at);
 		} else {
 			vms->files[nr++] = *file;
 		}
@@ -210,7 +196,7 @@ void vms_free(struct vms *vms)
 	size_t i;
 
 	for (i = 0; i < vms->nr_files; i++)
-		free(vms->files[i].slots);
+		free(vms->files[i].slots.at);
 	free(vms->files);
 	free(vms->vms);
 	vm_stats_free(&vms->stats);

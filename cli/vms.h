@@ -11,16 +11,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "guest_memfd.h"
 #include "proc.h"
 #include "vm_stats.h"
-
-/* Where a file is bound; bytes. */
-struct vms_slot {
-	int number;
-	uint64_t gpa;
-	uint64_t size;
-	uint64_t offset;
-};
 
 /* Bytes. */
 struct vms_sizes {
@@ -44,8 +37,7 @@ struct vms_file {
 	uint64_t flags;
 	bool in_place;
 	struct vms_sizes sizes;
-	struct vms_slot *slots;
-	size_t nr_slots;
+	struct guest_memfd_slots slots;
 };
 
 /* The VMs that one thread created. */

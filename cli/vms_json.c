@@ -15,18 +15,13 @@ static void print_sizes(FILE *to, const struct vms_sizes *sizes)
 
 static void print_file(FILE *to, const struct vms_file *file)
 {
-	size_t i;
-
 	fprintf(to, "{ \"ino\": %ju, \"pid\": %d, \"fd\": %d, \"descriptors\": %u, \"flags\": %" PRIu64
 		", \"in_place\": %s, ", (uintmax_t)file->id.ino, file->pid, file->fd, file->nr_fds,
 		file->flags, file->in_place ? "true" : "false");
 	print_sizes(to, &file->sizes);
-	fputs(", \"slots\": [", to);
-	for (i = 0; i < file->nr_slots; i++)
-		fprintf(to, "%s{ \"slot\": %d, \"gpa\": %" PRIu64 ", \"size\": %" PRIu64
-			", \"offset\": %" PRIu64 " }", i ? ", " : "", file->slots[i].number,
-			file->slots[i].gpa, file->slots[i].size, file->slots[i].offset);
-	fputs("] }", to);
+	fputs(", ", to);
+	guest_memfd_json_slots(to, &file->slots);
+	fputs(" }", to);
 }
 
 static void print_counters(FILE *to, const struct vm_stats *stats)
