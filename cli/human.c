@@ -7,15 +7,17 @@
 
 static char *next_text(void)
 {
-	static char texts[4][LENGTH];
+	static char texts[8][LENGTH];
 	static unsigned int nr;
 
-	return texts[nr++ % 4];
+	return texts[nr++ % 8];
 }
+
+/* Each 1024 times the one before. */
+static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 
 const char *human_bytes(uint64_t bytes)
 {
-	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 	char *text = next_text();
 	int unit = 0;
 
@@ -24,6 +26,20 @@ const char *human_bytes(uint64_t bytes)
 		unit++;
 	}
 	snprintf(text, LENGTH, "%llu %s", (unsigned long long)bytes, units[unit]);
+	return text;
+}
+
+const char *human_size(uint64_t bytes)
+{
+	char *text = next_text();
+	double size = bytes;
+	int unit = 0;
+
+	/* What would be rounded to 1024 is one of the next unit. */
+	for (; size >= 1023.5; unit++)
+		size /= 1024;
+	snprintf(text, LENGTH, unit && size < 99.95 ? "%.1f%c" : "%.0f%c", size, *units[unit]);
+
 	return text;
 }
 

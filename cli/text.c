@@ -84,17 +84,3 @@ const char *text_plain(const char *string)
 
 	return plain;
 }
-
-const char *text_size(char *buffer, uint64_t bytes)
-{
-	static const char units[] = "BKMGTPE";
-	double size = bytes;
-	int unit = 0;
-
-	/* What would be rounded to 1024 is one of the next unit. */
-	for (; size >= 1023.5; unit++)
-		size /= 1024;
-	snprintf(buffer, TEXT_SIZE, unit && size < 99.95 ? "%.1f%c" : "%.0f%c", size, units[unit]);
-
-	return buffer;
-}

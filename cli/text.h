@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * Strings and sizes for output.  A process may give itself any bytes as its name, so they
- * are escaped for whatever reads the output.
+ * Strings for output.  A process may give itself any bytes as its name, so they are
+ * escaped for whatever reads the output.
  */
 #ifndef GMEM_TEXT_H
 #define GMEM_TEXT_H
 
-#include <stdint.h>
 #include <stdio.h>
 
 /* A JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
@@ -17,9 +16,5 @@ void text_label(FILE *to, const char *string);
 
 /* For a terminal: what is not printable ASCII becomes '?'; in a static buffer. */
 const char *text_plain(const char *string);
-
-/* "4.0G" and the like, of 1024, five characters at most; in a buffer of TEXT_SIZE bytes. */
-#define TEXT_SIZE 24
-const char *text_size(char *buffer, uint64_t bytes);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "human.h"
 #include "text.h"
 #include "vms_table.h"
 
@@ -104,11 +105,8 @@ const char *vms_table_orders(void)
 
 static void print_sizes(FILE *to, const struct vms_sizes *sizes)
 {
-	char text[5][TEXT_SIZE];
-
-	fprintf(to, " %6s %7s %6s %6s %6s", text_size(text[0], sizes->size),
-		text_size(text[1], sizes->private), text_size(text[2], sizes->shared),
-		text_size(text[3], sizes->allocated), text_size(text[4], sizes->tracking));
+	fprintf(to, " %6s %7s %6s %6s %6s", human_size(sizes->size), human_size(sizes->private),
+		human_size(sizes->shared), human_size(sizes->allocated), human_size(sizes->tracking));
 }
 
 static void print_rate(FILE *to, double rate)

@@ -31,7 +31,7 @@ $(O)/tests/conversion_unit: tests/conversion_unit.c cli/conversion.c cli/convers
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_FLAGS) $(SANITIZE) -o $@ $< -lcmocka
 
-$(O)/tests/text_unit: tests/text_unit.c cli/text.c cli/text.h
+$(O)/tests/text_unit: tests/text_unit.c cli/human.c cli/human.h cli/text.c cli/text.h
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_FLAGS) $(SANITIZE) -o $@ $(filter %.c,$^) -lcmocka
 

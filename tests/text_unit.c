@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* What becomes of the names of processes, which are any bytes, in what gmem prints. */
+/* What becomes of names of processes, which are any bytes, and of sizes in what gmem prints. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "../cli/human.h"
 #include "../cli/text.h"
 
 #define BAD "\xef\xbf\xbd"
@@ -88,12 +89,11 @@ static void sizes_have_five_characters(void **state)
 		{ (1ull << 20) - 1, "1.0M" }, { 3ull << 29, "1.5G" }, { 1ull << 40, "1.0T" },
 		{ UINT64_MAX, "16.0E" },
 	};
-	char buffer[TEXT_SIZE];
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-		assert_string_equal(text_size(buffer, sizes[i].bytes), sizes[i].text);
+		assert_string_equal(human_size(sizes[i].bytes), sizes[i].text);
 }
 
 int main(void)
