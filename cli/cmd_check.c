@@ -19,6 +19,7 @@
 
 #include "check.h"
 #include "guest.h"
+#include "output.h"
 
 #define CASE_SECONDS	30
 
@@ -843,7 +844,6 @@ static int run_case(int number, enum gmem_mechanism mechanism, const struct prom
 	int status;
 	pid_t pid;
 
-	fflush(stdout);
 	pid = fork();
 	if (pid < 0)
 		die("fork");
@@ -872,6 +872,7 @@ static int run_case(int number, enum gmem_mechanism mechanism, const struct prom
 		printf("# ended by signal %d%s\n", WTERMSIG(status),
 		       WTERMSIG(status) == SIGALRM ? ", it took too long" : "");
 	printf("%sok %d - %s: %s\n", status ? "not " : "", number, title, promise->name);
+	output_flush();
 
 	return status ? EXIT_WRONG : EXIT_OK;
 }
@@ -970,8 +971,8 @@ int cmd_check(int argc, char **argv)
 	if (list)
 		return EXIT_OK;
 
-	setvbuf(stdout, NULL, _IOLBF, 0);
 	puts("TAP version 13");
+	output_flush();
 	lacking = vm_create(&probing, GMEM_MECHANISM_NONE);
 	if (!lacking) {
 		if (!wanted)
@@ -986,6 +987,7 @@ int cmd_check(int argc, char **argv)
 	}
 
 	printf("1..%zu\n", nr * __builtin_popcount(wanted));
+	output_flush();
 	for (i = 0; i < NR_MECHANISMS; i++) {
 		if (!(wanted & (1u << mechanisms[i].mechanism)))
 			continue;

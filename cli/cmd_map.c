@@ -2,7 +2,6 @@
 /* gmem map: the command line, and where the picture goes; map.h has the rest. */
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 
 #include "cmd.h"
 #include "map.h"
+#include "output.h"
 #include "parse.h"
 
 struct arguments {
@@ -22,42 +22,11 @@ struct arguments {
 	bool json;
 	bool follow;
 	bool help;
-		const char *file;
+	const char *file;
 	/* Instead of a file if it is not 0; all descriptors are -1. */
 	pid_t pid;
 	int fd;
 };
-
-/* Bytes are written at once: a frame does not flicker, and errno is that of the write. */
-struct text {
-	FILE *file;
-	char *at;
-	size_t length;
-};
-
-static FILE *open_text(struct text *text)
-{
-	*text = (struct text){};
-	text->file = open_memstream(&text->at, &text->length);
-	if (!text->file)
-		die("a picture");
-	return text->file;
-}
-
-static void write_text(struct text *text, int fd, const char *name)
-{
-	size_t done;
-	ssize_t n;
-
-	if (fclose(text->file))
-		die("a picture");
-	for (done = 0; done < text->length; done += n) {
-		n = write(fd, text->at + done, text->length - done);
-		if (n < 0)
-			die("cannot write %s", name);
-	}
-	free(text->at);
-}
 
 static bool is_png(const char *name)
 {
@@ -68,48 +37,27 @@ static bool is_png(const char *name)
 	return !strcmp(dot, ".png");
 }
 
-/* What was there stays until there is something to write. */
-static int open_output(const char *name)
+/* To a file, or to standard output after @before. */
+static void write_pictures(const struct arguments *args, const struct picture *pictures, size_t nr,
+			   const char *before)
 {
-	int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	char *text = NULL;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
 
-	if (fd < 0)
-		die("cannot write '%s'", name);
-	return fd;
-}
-
-static void write_image(const char *name, int fd, const struct picture *pictures, size_t nr)
-{
-	struct text text;
-
-	(is_png(name) ? map_draw_png : map_draw_svg)(open_text(&text), pictures, nr);
-	/* What is no file has no size to be set. */
-	if (ftruncate(fd, 0) && errno != EINVAL)
-		die("cannot write '%s'", name);
-	write_text(&text, fd, name);
-	if (close(fd))
-		die("cannot write '%s'", name);
-}
-
-/* A terminal that knows escapes. */
-static bool is_screen(void)
-{
-	const char *term = getenv("TERM");
-
-	return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb");
-}
-
-static void write_stdout(const struct picture *pictures, size_t nr, bool json, const char *before)
-{
-	struct text text;
-	FILE *to = open_text(&text);
-
+	if (!to)
+		die("no memory");
 	fputs(before, to);
-	if (json)
+	if (args->output)
+		(is_png(args->output) ? map_draw_png : map_draw_svg)(to, pictures, nr);
+	else if (args->json)
 		map_print_json(to, pictures, nr);
 	else
-		map_print(to, pictures, nr, is_screen() && !getenv("NO_COLOR"));
-	write_text(&text, STDOUT_FILENO, "to standard output");
+		map_print(to, pictures, nr, output_knows_escapes() && !getenv("NO_COLOR"));
+	if (fclose(to))
+		die("no memory");
+	output_write(args->output, text, size);
+	free(text);
 }
 
 static void free_pictures(struct picture *pictures, size_t nr)
@@ -139,7 +87,7 @@ static size_t look(const struct arguments *args, struct picture **pictures)
 static void follow(const struct arguments *args)
 {
 	struct pollfd ended = { .fd = syscall(SYS_pidfd_open, args->pid, 0), .events = POLLIN };
-	bool in_place = is_screen() && !args->json;
+	bool in_place = output_knows_escapes() && !args->json;
 	const char *before = in_place ? "\033[H\033[J" : "", *problem;
 	struct picture *pictures;
 	size_t nr;
@@ -148,7 +96,7 @@ static void follow(const struct arguments *args)
 		die("process %d", args->pid);
 	nr = look(args, &pictures);
 	do {
-		write_stdout(pictures, nr, args->json, before);
+		write_pictures(args, pictures, nr, before);
 		free_pictures(pictures, nr);
 		if (!in_place && !args->json)
 			before = "\n";
@@ -249,7 +197,6 @@ int cmd_map(int argc, char **argv)
 	struct arguments args = { .columns = 64, .interval = 1, .fd = -1 };
 	struct picture *pictures;
 	size_t nr = 1;
-	int output = -1;
 
 	if (!parse(argc, argv, &args))
 		return EXIT_USAGE;
@@ -266,8 +213,6 @@ int cmd_map(int argc, char **argv)
 		return EXIT_OK;
 	}
 
-	if (args.output)
-		output = open_output(args.output);
 	if (args.pid) {
 		nr = look(&args, &pictures);
 	} else {
@@ -279,10 +224,7 @@ int cmd_map(int argc, char **argv)
 		else
 			map_file(pictures, args.file, args.columns);
 	}
-	if (args.output)
-		write_image(args.output, output, pictures, nr);
-	else
-		write_stdout(pictures, nr, args.json, "");
+	write_pictures(&args, pictures, nr, "");
 	free_pictures(pictures, nr);
 
 	return EXIT_OK;

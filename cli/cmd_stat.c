@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /* gmem stat: the numbers of the VMs of this host as they are now, also for Prometheus. */
-#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cmd.h"
 #include "openmetrics.h"
-#include "replace_file.h"
+#include "output.h"
 #include "vms_table.h"
 
 enum format { TABLE, JSON, OPENMETRICS };
@@ -26,13 +24,6 @@ static void print(FILE *to, const struct vms *vms, enum format format)
 		openmetrics(to, vms);
 		break;
 	}
-}
-
-static void write_to_stdout(const char *text, size_t size)
-{
-	errno = 0;
-	if (fwrite(text, 1, size, stdout) != size || fflush(stdout))
-		die("cannot write to standard output");
 }
 
 int cmd_stat(int argc, char **argv)
@@ -86,10 +77,7 @@ int cmd_stat(int argc, char **argv)
 		die("no memory");
 	vms_free(&vms);
 
-	if (output && strcmp(output, "-"))
-		replace_file(output, text, size);
-	else
-		write_to_stdout(text, size);
+	output_write(output, text, size);
 	free(text);
 
 	return EXIT_OK;

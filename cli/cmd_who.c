@@ -21,6 +21,7 @@
 #include "conversion.h"
 #include "grow.h"
 #include "guest_memfd.h"
+#include "output.h"
 #include "parse.h"
 #include "proc.h"
 #include "text.h"
@@ -291,7 +292,7 @@ static void say_refusal(const struct search *s, pid_t pid, int fd, double second
 	bool refused, can_watch;
 
 	/* It may take a while, and what was found can be read in the meantime. */
-	fflush(stdout);
+	output_flush();
 	can_watch = seconds && watch(s, pid, fd, seconds, &refused, &c);
 	if (s->json && can_watch && refused)
 		printf(", \"refused\": { \"references\": %u, \"maps\": %u, \"pins\": %u, \"pinned\": %s }",

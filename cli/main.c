@@ -8,6 +8,7 @@
 
 #include "../bench/bench.h"
 #include "cmd.h"
+#include "output.h"
 
 static const struct {
 	const char *name;
@@ -101,9 +102,6 @@ int main(int argc, char **argv)
 {
 	int code = run(argc, argv);
 
-	/* An earlier write that failed has left no errno. */
-	errno = EIO;
-	if (fflush(stdout) || ferror(stdout))
-		die("cannot write to standard output");
+	output_flush();
 	return code;
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cmd.h"
+#include "output.h"
 #include "screen.h"
 
 #define CLEAR		"\033[H\033[2J"
@@ -46,19 +45,12 @@ static void catch_signals(void)
 	}
 }
 
-static bool can_refresh(void)
-{
-	const char *term = getenv("TERM");
-
-	return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb");
-}
-
 bool screen_start(bool plain)
 {
 	struct termios keys;
 
 	catch_signals();
-	screen.in_place = !plain && can_refresh();
+	screen.in_place = !plain && output_knows_escapes();
 	if (!screen.in_place)
 		return false;
 
@@ -111,13 +103,12 @@ static void show_in_place(const char *text, size_t size)
 
 void screen_show(const char *text, size_t size)
 {
-	errno = 0;
-	if (screen.in_place)
+	if (screen.in_place) {
 		show_in_place(text, size);
-	else
-		fwrite(text, 1, size, stdout);
-	if (fflush(stdout) || ferror(stdout))
-		die("cannot write to standard output");
+		output_flush();
+	} else {
+		output_write(NULL, text, size);
+	}
 }
 
 static double now(void)

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "cmd.h"
-#include "replace_file.h"
+#include "output.h"
 
 /* 0 or -errno. */
 static int write_all(int fd, const char *text, size_t size)
@@ -27,6 +27,31 @@ static int write_all(int fd, const char *text, size_t size)
 	}
 
 	return 0;
+}
+
+static void die_at_stdout(void)
+{
+	die("cannot write to standard output");
+}
+
+void output_flush(void)
+{
+	/* An earlier write that failed has left no errno. */
+	errno = EIO;
+	if (fflush(stdout) || ferror(stdout))
+		die_at_stdout();
+}
+
+static void write_to_stdout(const char *text, size_t size)
+{
+	int r;
+
+	output_flush();
+	r = write_all(STDOUT_FILENO, text, size);
+	if (r) {
+		errno = -r;
+		die_at_stdout();
+	}
 }
 
 static void die_writing(const char *name, int error)
@@ -48,7 +73,7 @@ static void write_into(const char *name, const char *text, size_t size)
 		die_writing(name, -r);
 }
 
-void replace_file(const char *name, const char *text, size_t size)
+static void replace_file(const char *name, const char *text, size_t size)
 {
 	char target[PATH_MAX], temporary[PATH_MAX + 32], *slash;
 	struct stat st;
@@ -81,4 +106,19 @@ void replace_file(const char *name, const char *text, size_t size)
 		unlink(temporary);
 		die_writing(name, -r);
 	}
+}
+
+void output_write(const char *name, const char *text, size_t size)
+{
+	if (name && strcmp(name, "-"))
+		replace_file(name, text, size);
+	else
+		write_to_stdout(text, size);
+}
+
+bool output_knows_escapes(void)
+{
+	const char *term = getenv("TERM");
+
+	return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb");
 }
