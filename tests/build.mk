@@ -8,45 +8,36 @@ UNIT_FLAGS := -std=gnu11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -MMD -MP -Ilib $(UAP
 LIB_SOURCES := $(wildcard lib/*.c) $(wildcard lib/*.h)
 LIBGMEM_UNIT := $(wildcard tests/libgmem/*.[ch]) tests/fake_kvm.c tests/fake_kvm.h $(LIB_SOURCES)
 
+UNITS := gmem_bitmap_unit states_unit text_unit conversion_unit
+IN_MACHINE := who hotplug top trace
+SOURCES = $(filter %.c,$^)
+
 .PHONY: unit
-unit: $(addprefix $(O)/tests/,gmem_bitmap_unit libgmem_unit states_unit text_unit conversion_unit libgmem_valgrind who hotplug top trace) ## build the unit tests of the host
+unit: $(addprefix $(O)/tests/,$(UNITS) libgmem_unit libgmem_valgrind $(IN_MACHINE)) ## build the unit tests of the host
 
-$(O)/tests/gmem_bitmap_unit: tests/gmem_bitmap_unit.c tests/shim.h kernel/files/virt/kvm/gmem_bitmap.c
-	@mkdir -p $(@D)
-	$(CC) $(UNIT_FLAGS) $(SANITIZE) -Itests/shim -o $@ $< -lcmocka
+$(O)/tests/gmem_bitmap_unit: kernel/files/virt/kvm/gmem_bitmap.c
+$(O)/tests/gmem_bitmap_unit: UNIT_FLAGS += -Itests/shim
+$(O)/tests/text_unit: cli/human.c cli/human.h cli/text.c cli/text.h
+$(O)/tests/states_unit: lib/states.c lib/internal.h
+$(O)/tests/conversion_unit: cli/conversion.c
+# These include what they test.
+$(addprefix $(O)/tests/,gmem_bitmap_unit conversion_unit): SOURCES = $<
 
-$(O)/tests/libgmem_unit: $(LIBGMEM_UNIT)
+# tests/%.c, and what else is named above.
+$(addprefix $(O)/tests/,$(UNITS)): $(O)/tests/%: tests/%.c
 	@mkdir -p $(@D)
-	$(CC) $(UNIT_FLAGS) $(SANITIZE) -Itests $(WRAP) -o $@ $(filter %.c,$^) -lcmocka
+	$(CC) $(UNIT_FLAGS) $(SANITIZE) -o $@ $(SOURCES) -lcmocka
 
-$(O)/tests/libgmem_valgrind: $(LIBGMEM_UNIT)
+$(addprefix $(O)/tests/,libgmem_unit libgmem_valgrind): $(LIBGMEM_UNIT)
 	@mkdir -p $(@D)
-	$(CC) $(UNIT_FLAGS) -Itests $(WRAP) -o $@ $(filter %.c,$^) -lcmocka
-
-$(O)/tests/states_unit: tests/states_unit.c lib/states.c lib/internal.h
-	@mkdir -p $(@D)
-	$(CC) $(UNIT_FLAGS) $(SANITIZE) -o $@ $(filter %.c,$^) -lcmocka
-
-$(O)/tests/conversion_unit: tests/conversion_unit.c cli/conversion.c cli/conversion.h cli/tracefs.h
-	@mkdir -p $(@D)
-	$(CC) $(UNIT_FLAGS) $(SANITIZE) -o $@ $< -lcmocka
-
-$(O)/tests/text_unit: tests/text_unit.c cli/human.c cli/human.h cli/text.c cli/text.h
-	@mkdir -p $(@D)
-	$(CC) $(UNIT_FLAGS) $(SANITIZE) -o $@ $(filter %.c,$^) -lcmocka
+	$(CC) $(UNIT_FLAGS) $(if $(findstring valgrind,$@),,$(SANITIZE)) -Itests $(WRAP) -o $@ $(filter %.c,$^) -lcmocka
 
 # What runs in the machine, with the library.
-$(addprefix $(O)/tests/,who hotplug): $(O)/tests/%: tests/%.c examples/edu.h examples/vm.h examples/vm_x86.h $(O)/lib/libgmem.a
+$(addprefix $(O)/tests/,$(IN_MACHINE)): $(O)/tests/%: tests/%.c $(O)/lib/libgmem.a
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_FLAGS) -static -pthread -o $@ $< $(O)/lib/libgmem.a
 
-$(O)/tests/top: tests/top.c tests/vm_process.h examples/vm.h examples/vm_x86.h $(O)/lib/libgmem.a
-	@mkdir -p $(@D)
-	$(CC) $(UNIT_FLAGS) -static -pthread -o $@ $< $(O)/lib/libgmem.a
-
-$(O)/tests/trace: tests/trace.c examples/vm.h examples/vm_x86.h $(O)/lib/libgmem.a
-	@mkdir -p $(@D)
-	$(CC) $(UNIT_FLAGS) -static -pthread -o $@ $< $(O)/lib/libgmem.a
+-include $(wildcard $(O)/tests/*.d)
 
 # FUZZ_SECONDS=10 of random requests; what breaks is kept in $O/tests/fuzz.
 $(O)/tests/fuzz_ranges: tests/fuzz_ranges.c $(wildcard tests/libgmem/picture.[ch]) \

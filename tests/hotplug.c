@@ -5,12 +5,11 @@
  */
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <sys/wait.h>
 
 #include "../examples/edu.h"
 #include "../examples/vm.h"
 #include "iommu_abi.h"
+#include "tap.h"
 
 #define PAGES	64ul
 #define ROUNDS	100
@@ -21,13 +20,6 @@ static struct gmem *ram, *other;
 static atomic_bool stop;
 static atomic_int first_error;
 static atomic_ulong nr_converted;
-static int number, failed;
-
-static void result(bool ok, const char *path, const char *what)
-{
-	printf("%sok %d - hotplug.%s.%s\n", ok ? "" : "not ", ++number, path, what);
-	failed += !ok;
-}
 
 static void note(int r)
 {
@@ -94,10 +86,10 @@ static void run(const char *path, const char *bdf,
 
 	iommu = plug_in(&iommu_opts);
 	if (iommu_opts.ioas_id)
-		result(is_one_mapping(&iommu_opts), path, "range_is_one_mapping");
+		result(is_one_mapping(&iommu_opts), "%s.range_is_one_mapping", path);
 	note(gmem_convert(ram, PAGE, PAGE, GMEM_PRIVATE, NULL, NULL));
 	note(gmem_convert(ram, PAGE, PAGE, GMEM_SHARED, NULL, NULL));
-	result(!first_error, path, "one_page_leaves_and_comes_back");
+	result(!first_error, "%s.one_page_leaves_and_comes_back", path);
 	gmem_remove_iommu(iommu);
 
 	for (i = 0; i < 2; i++)
@@ -119,12 +111,11 @@ static void run(const char *path, const char *bdf,
 		pthread_join(threads[i], NULL);
 	printf("# %lu conversions, %d rounds, first error: %s\n", nr_converted, ROUNDS,
 	       strerror(-first_error));
-	result(!first_error, path, "nobody_is_refused_anything");
+	result(!first_error, "%s.nobody_is_refused_anything", path);
 
 	/* Nothing has stayed mapped. */
 	result(!gmem_convert(ram, 0, PAGES * PAGE, GMEM_PRIVATE, NULL, NULL) &&
-	       !gmem_convert(other, 0, PAGES * PAGE, GMEM_PRIVATE, NULL, NULL), path,
-	       "nothing_stays_mapped");
+	       !gmem_convert(other, 0, PAGES * PAGE, GMEM_PRIVATE, NULL, NULL), "%s.nothing_stays_mapped", path);
 	gmem_destroy(ram);
 	gmem_destroy(other);
 	gmem_vm_exit(memories);
@@ -134,30 +125,21 @@ static void run(const char *path, const char *bdf,
 static void run_alone(const char *path, const char *bdf, int nr,
 		      int (*open_device)(const char *bdf, struct gmem_iommu_opts *opts))
 {
-	int status;
-	pid_t child;
-
-	fflush(stdout);
-	child = fork();
-	if (!child) {
-		run(path, bdf, open_device);
-		fflush(stdout);
-		_exit(failed);
-	}
-	waitpid(child, &status, 0);
-	number += nr;
-	failed += WIFEXITED(status) ? WEXITSTATUS(status) : nr;
+	if (!plan_alone(nr))
+		return;
+	run(path, bdf, open_device);
+	end_alone();
 }
 
 int main(void)
 {
 	char bdf[256];
 
-	printf("TAP version 13\n1..7\n");
+	plan("hotplug", 7);
 	check(edu_find(bdf, sizeof(bdf)), "QEMU's edu device");
 	check(edu_give_to_vfio(bdf), "vfio-pci");
 	run_alone("type1", bdf, 3, edu_open_type1);
 	run_alone("iommufd", bdf, 4, edu_open_iommufd);
 
-	return failed ? 1 : 0;
+	return exit_status();
 }

@@ -6,58 +6,29 @@
  *   top             the cases
  *   top metrics     what "gmem stat --openmetrics" prints, for promtool
  */
-#include <stdarg.h>
-
+#include "command.h"
+#include "tap.h"
 #include "vm_process.h"
 
 /* How far the time in a sample may be from when the counters were read; seconds. */
 #define SLACK		0.4
 #define USER		1000
 
-static int number, failed;
-
-__attribute__((format(printf, 2, 3)))
-static void result(bool ok, const char *format, ...)
-{
-	va_list args;
-
-	printf("%sok %d - top.", ok ? "" : "not ", ++number);
-	va_start(args, format);
-	vprintf(format, args);
-	va_end(args);
-	putchar('\n');
-	fflush(stdout);
-	failed += !ok;
-}
-
 /* ---- What the command says ----------------------------------------------------- */
 
 /* Start gmem as @user; the file has its output. */
-static FILE *command(uid_t user, pid_t *pid, const char *arguments)
+static FILE *command(uid_t user, pid_t *pid, char *const *argv)
 {
-	char line[256];
 	int ends[2];
 
-	check(sys(pipe(ends)), "pipe");
-	fflush(stdout);
-	*pid = fork();
-	if (!*pid) {
-		dup2(ends[1], STDOUT_FILENO);
-		close(ends[0]);
-		close(ends[1]);
-		if (user)
-			check(sys(setgid(user)) ?: sys(setuid(user)), "setuid");
-		snprintf(line, sizeof(line), "exec ./gmem %s", arguments);
-		execl("/bin/sh", "sh", "-c", line, NULL);
-		_exit(127);
-	}
-	close(ends[1]);
+	check(sys(pipe2(ends, O_CLOEXEC)), "pipe");
+	*pid = begin_as(user, ends[1], argv);
 
 	return fdopen(ends[0], "r");
 }
 
 /* Its whole output, for the caller to free; NULL if it failed. */
-static char *output(uid_t user, const char *arguments)
+static char *output(uid_t user, char *const *argv)
 {
 	char *text = NULL;
 	size_t room = 0;
@@ -65,13 +36,13 @@ static char *output(uid_t user, const char *arguments)
 	pid_t pid;
 	FILE *f;
 
-	f = command(user, &pid, arguments);
+	f = command(user, &pid, argv);
 	if (getdelim(&text, &room, '\0', f) < 0 && text)
 		text[0] = '\0';
 	fclose(f);
-	waitpid(pid, &status, 0);
-	if (!text || !WIFEXITED(status) || WEXITSTATUS(status)) {
-		printf("# gmem %s: status 0x%x\n", arguments, status);
+	status = end_command(pid);
+	if (!text || status) {
+		printf("# gmem %s: exit status %d\n", argv[1], status);
 		free(text);
 		return NULL;
 	}
@@ -194,7 +165,7 @@ static void copied_files(const struct process *process, const char *json)
 static void metrics(const struct process *process, const char *rest)
 {
 	unsigned int before = steps(process);
-	char *text = output(0, "stat --openmetrics"), key[128], *at;
+	char *text = output(0, ARGUMENTS("stat", "--openmetrics")), key[128], *at;
 	double begun = value(find_vm(rest, process->pid), "counters", "conversions_to_shared");
 	double is = -1;
 
@@ -211,7 +182,7 @@ static void thousand_files(void)
 {
 	struct process many = start((struct plan){ .nr_vms = 1, .nr_files = 1000 });
 	double begun = now();
-	char *json = output(0, "stat --json");
+	char *json = output(0, ARGUMENTS("stat", "--json"));
 
 	printf("# %.2f s\n", now() - begun);
 	sizes(&many, json, "1000_files");
@@ -236,7 +207,7 @@ static void killed_process(void)
 			kill(process.pid, SIGKILL);
 			_exit(0);
 		}
-		json = output(0, "stat --json");
+		json = output(0, ARGUMENTS("stat", "--json"));
 		ok &= json && strlen(json) > 4 && !strcmp(json + strlen(json) - 4, "] }\n");
 		free(json);
 		waitpid(pid, &status, 0);
@@ -252,11 +223,11 @@ static void ended_process(void)
 	bool was_there = false, ok = false;
 	size_t room = 0;
 	char *line = NULL;
-	int status, i;
 	pid_t pid;
 	FILE *f;
+	int i;
 
-	f = command(0, &pid, "top --json --interval 0.3");
+	f = command(0, &pid, ARGUMENTS("top", "--json", "--interval", "0.3"));
 	for (i = 0; i < 100 && !ok && getline(&line, &room, f) > 0; i++) {
 		ok = was_there && !find_vm(line, process.pid);
 		if (!was_there && find_vm(line, process.pid)) {
@@ -266,8 +237,7 @@ static void ended_process(void)
 	}
 	kill(pid, SIGINT);
 	fclose(f);
-	waitpid(pid, &status, 0);
-	result(ok && status == 0, "process_that_has_ended_is_gone_from_the_next_sample");
+	result(!end_command(pid) && ok, "process_that_has_ended_is_gone_from_the_next_sample");
 	free(line);
 	end(&process);
 }
@@ -275,12 +245,12 @@ static void ended_process(void)
 static void other_user(const struct process *roots)
 {
 	struct process own = start((struct plan){ .nr_vms = 1, .nr_files = 1, .user = USER });
-	char *json = output(USER, "stat --json");
+	char *json = output(USER, ARGUMENTS("stat", "--json"));
 
 	result(find_vm(json, own.pid) && !find_vm(json, roots->pid) &&
 	       value(json, NULL, "unseen") > 0, "user_sees_ones_own_alone");
 	free(json);
-	json = output(0, "stat --json");
+	json = output(0, ARGUMENTS("stat", "--json"));
 	result(find_vm(json, own.pid) && find_vm(json, roots->pid), "root_sees_all");
 	free(json);
 	end(&own);
@@ -288,7 +258,7 @@ static void other_user(const struct process *roots)
 
 static void plain_table(void)
 {
-	char *text = output(0, "top --once --files --interval 0.1");
+	char *text = output(0, ARGUMENTS("top", "--once", "--files", "--interval", "0.1"));
 
 	result(text && strstr(text, "PRIVATE") && !strchr(text, '\033'), "table_has_no_escapes");
 	free(text);
@@ -307,8 +277,8 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		return execl("./gmem", "gmem", "stat", "--openmetrics", NULL);
 
-	printf("TAP version 13\n1..16\n");
-	rest = output(0, "stat --json");
+	plan("top", 16);
+	rest = output(0, ARGUMENTS("stat", "--json"));
 	atomic_store(&fast.record->may_step, true);
 	atomic_store(&slow.record->may_step, true);
 	/* Wait for something to count. */
@@ -316,7 +286,7 @@ int main(int argc, char **argv)
 		usleep(10000);
 	before[0] = steps(&fast);
 	before[1] = steps(&slow);
-	json = output(0, "top --once --json --interval 3");
+	json = output(0, ARGUMENTS("top", "--once", "--json", "--interval", "3"));
 	printf("# %s", json ? json : "nothing\n");
 	counters(&fast, rest, json, before[0], steps(&fast), "the_fast_one");
 	counters(&slow, rest, json, before[1], steps(&slow), "the_slow_one");
@@ -337,5 +307,5 @@ int main(int argc, char **argv)
 	ended_process();
 	other_user(&fast);
 
-	return failed ? 1 : 0;
+	return exit_status();
 }

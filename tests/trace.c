@@ -5,22 +5,20 @@
  */
 #include <dirent.h>
 #include <inttypes.h>
-#include <linux/io_uring.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../examples/vm.h"
+#include "command.h"
+#include "holders.h"
 #include "kvm_abi.h"
+#include "tap.h"
 
 #define PAGES		64ul
 #define HELD		5ul
-#define OUTPUT		"/tmp/output"
 #define INSTANCES	"/sys/kernel/tracing/instances"
 #define ZERO		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_ZERO
 #define NONE		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE
@@ -29,15 +27,9 @@ static struct vm vm;
 static struct gmem_vm *memories;
 static struct gmem *ram;
 static char *hva;
-static int fd, number, failed;
+static int fd;
 /* What each page is. */
 static bool model[PAGES];
-
-static void result(bool ok, const char *what)
-{
-	printf("%sok %d - trace.%s\n", ok ? "" : "not ", ++number, what);
-	failed += !ok;
-}
 
 /* ---- The memory ----------------------------------------------------------------- */
 
@@ -74,59 +66,6 @@ static void make_memory(uint64_t size)
 }
 
 /* ---- The command ---------------------------------------------------------------- */
-
-/* Begin it, with its output in OUTPUT. */
-static pid_t begin(char *const *argv)
-{
-	pid_t child;
-
-	fflush(stdout);
-	child = fork();
-	check(sys(child), "fork");
-	if (!child) {
-		if (freopen(OUTPUT, "w", stdout))
-			execv("./gmem", argv);
-		_exit(127);
-	}
-
-	return child;
-}
-
-static int end(pid_t child)
-{
-	int status;
-
-	waitpid(child, &status, 0);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-#define BEGIN(...) begin((char *[]){ "gmem", __VA_ARGS__, NULL })
-#define RUN(...) end(BEGIN(__VA_ARGS__))
-
-/* In how many lines of the output are all of these. */
-static int lines_with(const char *one, const char *other)
-{
-	char line[4096];
-	FILE *f = fopen(OUTPUT, "r");
-	int nr = 0;
-
-	check(f ? 0 : -errno, OUTPUT);
-	while (fgets(line, sizeof(line), f))
-		nr += strstr(line, one) && strstr(line, other);
-	fclose(f);
-	return nr;
-}
-
-static void show_output(void)
-{
-	char line[4096];
-	FILE *f = fopen(OUTPUT, "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		printf("# %s%s", line, strchr(line, '\n') ? "" : "\n");
-	if (f)
-		fclose(f);
-}
 
 /* An instance of the command's; does it trace already?  NULL if there is none. */
 static const char *instance(bool *enabled)
@@ -178,39 +117,25 @@ static bool nothing_left(void)
 
 /* ---- gmem trace ----------------------------------------------------------------- */
 
-static int registered_buffer(void)
-{
-	struct iovec iov = { .iov_base = hva + HELD * PAGE, .iov_len = PAGE };
-	struct io_uring_params params = {};
-	int ring = syscall(SYS_io_uring_setup, 1, &params);
-
-	check(sys(ring), "io_uring_setup");
-	check(sys(syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1)),
-	      "IORING_REGISTER_BUFFERS");
-	return ring;
-}
-
 static int in_pipe, in_ring;
 
 /* Two that succeed, two that are refused, one of the VM; and one of another VM. */
 static void convert_this_and_that(void)
 {
-	struct iovec iov = { .iov_base = hva + HELD * PAGE, .iov_len = PAGE };
 	int ends[2], ring;
 	pid_t child;
 
 	set(0, 4, true, ZERO);
 	set(1, 2, false, NONE);
 
-	check(sys(pipe(ends)), "pipe");
 	hva[HELD * PAGE] = 'p';
-	check(vmsplice(ends[1], &iov, 1, 0) == (ssize_t)PAGE ? 0 : -errno, "vmsplice");
+	hold_in_pipe(hva + HELD * PAGE, ends);
 	in_pipe = ask(fd, HELD * PAGE, 3, true, ZERO);
 	close(ends[0]);
 	close(ends[1]);
 
 	hva[HELD * PAGE] = 'u';
-	ring = registered_buffer();
+	ring = hold_in_ring(hva + HELD * PAGE, 1);
 	in_ring = ask(fd, 4 * PAGE, 4, true, ZERO);
 	close(ring);
 
@@ -223,7 +148,7 @@ static void convert_this_and_that(void)
 		set(16, 16, true, ZERO);
 		_exit(0);
 	}
-	check(end(child), "another VM");
+	check(end_command(child), "another VM");
 }
 
 static void expect(const char *range, const char *outcome, const char *what)
@@ -231,7 +156,7 @@ static void expect(const char *range, const char *outcome, const char *what)
 	char process[64];
 
 	snprintf(process, sizeof(process), "\"pid\": %d, \"name\": \"trace\"", getpid());
-	result(lines_with(range, outcome) == 1 && lines_with(range, process) == 1, what);
+	result(lines_with(range, outcome) == 1 && lines_with(range, process) == 1, "%s", what);
 }
 
 static void trace(void)
@@ -253,7 +178,7 @@ static void trace(void)
 	convert_this_and_that();
 	usleep(300000);
 	kill(child, SIGTERM);
-	status = end(child);
+	status = end_command(child);
 	show_output();
 
 	result(!status && nothing_left(), "signal_ends_it_and_nothing_is_left");
@@ -305,7 +230,7 @@ static void who(bool by_address)
 	snprintf(file, sizeof(file), "%d:%d", getpid(), fd);
 	snprintf(offset, sizeof(offset), "%lu", HELD * PAGE);
 	hva[HELD * PAGE] = 'w';
-	ring = registered_buffer();
+	ring = hold_in_ring(hva + HELD * PAGE, 1);
 	child = BEGIN("who", "--json", "--wait", "60", file, offset);
 	if (wait_until_traced(child)) {
 		if (by_address)
@@ -313,11 +238,11 @@ static void who(bool by_address)
 		else
 			ask(fd, HELD * PAGE, 1, true, ZERO);
 	}
-	end(child);
+	end_command(child);
 	close(ring);
 	show_output();
 	result(lines_with("\"refused\": { \"references\": 1025, ", "\"pins\": 1, \"pinned\": true }") == 1 &&
-	       nothing_left(), by_address ? "who_says_refusals_of_the_address" : "who_says_refusals_of_the_file");
+	       nothing_left(), "who_says_refusals_of_the_%s", by_address ? "address" : "file");
 	if (!by_address)
 		return;
 	result(!RUN("who", "--wait", "0.5", file, offset) && lines_with("no conversion was refused", ""),
@@ -406,7 +331,7 @@ static void follow(void)
 	while (lines_with("a cell", "") < 3 && !waitpid(command, &status, WNOHANG));
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
-	result(end(command) == 0 && lines_with("a cell", "") >= 3, "map_follows_until_the_process_ends");
+	result(end_command(command) == 0 && lines_with("a cell", "") >= 3, "map_follows_until_the_process_ends");
 }
 
 /* As little time as it takes in three attempts, in milliseconds. */
@@ -452,8 +377,7 @@ int main(void)
 {
 	void *mem;
 
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("TAP version 13\n1..22\n");
+	plan("trace", 22);
 	make_memory(PAGES * PAGE);
 	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE), "gmem_bind");
 	check(gmem_map(ram, &mem), "gmem_map");
@@ -467,5 +391,5 @@ int main(void)
 	follow();
 	large();
 
-	return failed ? 1 : 0;
+	return exit_status();
 }

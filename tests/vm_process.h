@@ -10,12 +10,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/prctl.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../examples/vm.h"
+#include "holders.h"
 
 /* Of a VM's first memory, which has PAGES; what is always private, toggled, held. */
 #define PAGES		16ul
@@ -83,15 +83,14 @@ static struct gmem *make_vm(struct vm *vm, unsigned int nr_files)
 
 static void hold(struct gmem *gmem)
 {
-	struct iovec iov = { .iov_len = PAGE };
 	int ends[2];
 	void *hva;
+	char *page;
 
 	check(gmem_map(gmem, &hva), "gmem_map");
-	iov.iov_base = (char *)hva + HELD * PAGE;
-	*(char *)iov.iov_base = 'h';
-	check(sys(pipe(ends)), "pipe");
-	check(vmsplice(ends[1], &iov, 1, 0) == (ssize_t)PAGE ? 0 : -errno, "vmsplice");
+	page = (char *)hva + HELD * PAGE;
+	*page = 'h';
+	hold_in_pipe(page, ends);
 }
 
 static void step(const struct plan *plan, struct gmem *gmem, struct record *record)

@@ -3,14 +3,11 @@
  * In the machine: a page that is held in each of the ways that there are, and what
  * "gmem who" says of it.  TAP.  The command lies beside this program.
  */
-#include <linux/io_uring.h>
-#include <stdbool.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/wait.h>
-
 #include "../examples/edu.h"
 #include "../examples/vm.h"
+#include "command.h"
+#include "holders.h"
+#include "tap.h"
 
 #define PAGES	8ul
 /* What is asked for. */
@@ -20,34 +17,19 @@ static struct vm vm;
 static struct gmem_vm *memories;
 static struct gmem *ram;
 static char *hva;
-static int number, failed;
-
-static void result(bool ok, const char *what)
-{
-	printf("%sok %d - who.%s\n", ok ? "" : "not ", ++number, what);
-	failed += !ok;
-}
 
 /* Does it name this process, with @kind and @sure?  Neither for nobody at all. */
 static bool who_says(const char *kind, const char *sure)
 {
-	char command[128], expected[128], line[1024];
-	bool found = false, any = false;
-	FILE *f;
+	char file[32], offset[32], expected[128];
 
-	snprintf(command, sizeof(command), "./gmem who --wait 0 %d:%d 0x%lx --json", getpid(),
-		 gmem_private_fd(ram), HELD * PAGE);
+	snprintf(file, sizeof(file), "%d:%d", getpid(), gmem_private_fd(ram));
+	snprintf(offset, sizeof(offset), "0x%lx", HELD * PAGE);
 	snprintf(expected, sizeof(expected), "\"pid\": %d, \"name\": \"who\", \"kind\": \"%s\", \"sure\": \"%s\"",
 		 getpid(), kind ? kind : "", sure ? sure : "");
-	f = popen(command, "r");
-	check(f ? 0 : -errno, "popen");
-	while (fgets(line, sizeof(line), f)) {
-		printf("# %s", line);
-		any |= strstr(line, "\"kind\"") != NULL;
-		found |= strstr(line, expected) != NULL;
-	}
-	check(pclose(f) ? EPROTO : 0, "gmem who");
-	return kind ? found : !any;
+	check(RUN("who", "--wait", "0", file, offset, "--json") ? EPROTO : 0, "gmem who");
+	show_output();
+	return kind ? lines_with(expected, "") : !lines_with("\"kind\"", "");
 }
 
 /* Is the page what keeps the memory from going private? */
@@ -88,12 +70,10 @@ static void mapping(void)
 
 static void pipe_with_page(void)
 {
-	struct iovec iov = { .iov_base = hva + HELD * PAGE, .iov_len = PAGE };
 	int ends[2];
 
 	hva[HELD * PAGE] = 'p';
-	check(sys(pipe(ends)), "pipe");
-	check(vmsplice(ends[1], &iov, 1, 0) == (ssize_t)PAGE ? 0 : -errno, "vmsplice");
+	hold_in_pipe(hva + HELD * PAGE, ends);
 	result(is_held() && who_says("pipe", "likely"), "pipe_is_likely");
 	close(ends[0]);
 	close(ends[1]);
@@ -102,13 +82,8 @@ static void pipe_with_page(void)
 
 static void registered_buffer(void)
 {
-	struct iovec iov = { .iov_base = hva + HELD * PAGE, .iov_len = 3 * PAGE };
-	struct io_uring_params params = {};
-	int ring = syscall(SYS_io_uring_setup, 1, &params);
+	int ring = hold_in_ring(hva + HELD * PAGE, 3);
 
-	check(sys(ring), "io_uring_setup");
-	check(sys(syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1)),
-	      "IORING_REGISTER_BUFFERS");
 	result(is_held() && who_says("io_uring", "likely"), "registered_buffer_is_likely");
 	close(ring);
 }
@@ -129,41 +104,28 @@ static void iommu(const char *kind, const char *bdf,
 {
 	struct gmem_iommu_opts opts = GMEM_INIT(struct gmem_iommu_opts);
 	struct gmem_iommu *mapped;
-	char name[64];
-	int status, r;
-	pid_t child;
+	int r;
 
-	/* What was opened ends with the process. */
-	fflush(stdout);
-	child = fork();
-	if (child) {
-		waitpid(child, &status, 0);
-		number += 2;
-		failed += WIFEXITED(status) ? WEXITSTATUS(status) : 2;
+	if (!plan_alone(2))
 		return;
-	}
 
-	failed = 0;
 	make_memory();
 	check(gmem_convert(ram, 0, HELD * PAGE, GMEM_PRIVATE, NULL, NULL), "to private");
 	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE), "gmem_bind");
 	r = open_device(bdf, &opts);
 	check(r < 0 ? r : 0, bdf);
 	check(gmem_add_iommu(memories, &opts, &mapped), "gmem_add_iommu");
-	snprintf(name, sizeof(name), "%s_is_likely", kind);
-	result(who_says(kind, "likely"), name);
+	result(who_says(kind, "likely"), "%s_is_likely", kind);
 	check(gmem_remove_iommu(mapped), "gmem_remove_iommu");
-	snprintf(name, sizeof(name), "%s_that_has_let_go_is_not_named", kind);
-	result(!who_says(kind, "likely") && !is_held(), name);
-	fflush(stdout);
-	_exit(failed);
+	result(!who_says(kind, "likely") && !is_held(), "%s_that_has_let_go_is_not_named", kind);
+	end_alone();
 }
 
 int main(void)
 {
 	char bdf[256];
 
-	printf("TAP version 13\n1..10\n");
+	plan("who", 10);
 	check(edu_find(bdf, sizeof(bdf)), "QEMU's edu device");
 	check(edu_give_to_vfio(bdf), "vfio-pci");
 
@@ -176,5 +138,5 @@ int main(void)
 	iommu("vfio", bdf, edu_open_type1);
 	iommu("iommufd", bdf, edu_open_iommufd);
 
-	return failed ? 1 : 0;
+	return exit_status();
 }

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/* TAP of a program that counts its cases itself. */
+#ifndef TESTS_TAP_H
+#define TESTS_TAP_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct {
+	/* What comes before the name of each case. */
+	const char *area;
+	int number;
+	int failed;
+} tap;
+
+static void plan(const char *area, int nr)
+{
+	tap.area = area;
+	/* After a crash the last line is there. */
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	printf("TAP version 13\n1..%d\n", nr);
+}
+
+__attribute__((format(printf, 2, 3)))
+static void result(bool ok, const char *format, ...)
+{
+	va_list args;
+
+	printf("%sok %d - %s.", ok ? "" : "not ", ++tap.number, tap.area);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	putchar('\n');
+	tap.failed += !ok;
+}
+
+/* The next @nr cases are in a process of its own, and what it opened ends with it: true there. */
+static inline bool plan_alone(int nr)
+{
+	int status;
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		tap.failed = 0;
+		return true;
+	}
+	tap.number += nr;
+	if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status))
+		tap.failed += nr;
+	else
+		tap.failed += WEXITSTATUS(status);
+	return false;
+}
+
+/* The end of that process. */
+static inline void __attribute__((noreturn)) end_alone(void)
+{
+	fflush(stdout);
+	_exit(tap.failed);
+}
+
+/* For main(). */
+static int exit_status(void)
+{
+	return tap.failed ? 1 : 0;
+}
+
+#endif
