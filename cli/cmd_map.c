@@ -141,7 +141,6 @@ static bool parse(int argc, char **argv, struct arguments *args)
 		{ "help", no_argument, NULL, 'h' },
 		{},
 	};
-	char *end;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "w:o:fh", options, NULL)) != -1) {
@@ -150,8 +149,8 @@ static bool parse(int argc, char **argv, struct arguments *args)
 			args->demo = true;
 			break;
 		case 'w':
-			args->columns = strtoul(optarg, &end, 0);
-			if (*end || args->columns < 1 || args->columns > MAP_MAX_COLUMNS)
+			args->columns = parse_number(optarg, "a number of columns");
+			if (args->columns < 1 || args->columns > MAP_MAX_COLUMNS)
 				die_usage("'%s' columns, where 1 to %d are possible", optarg,
 					  MAP_MAX_COLUMNS);
 			break;
@@ -163,9 +162,7 @@ static bool parse(int argc, char **argv, struct arguments *args)
 			args->follow = true;
 			break;
 		case 'i':
-			args->interval = parse_seconds(optarg);
-			if (args->interval < 0.01 || args->interval > 86400)
-				die_usage("'%s' seconds, where 0.01 to 86400 are possible", optarg);
+			args->interval = parse_seconds(optarg, 0.01, PARSE_DAY);
 			break;
 		case 'j':
 			args->json = true;

@@ -2,15 +2,13 @@
 /* gmem top: what is private in the VMs of this host, and what conversions they do. */
 #include <getopt.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cmd.h"
+#include "parse.h"
 #include "screen.h"
 #include "vms_table.h"
 
 #define INTERVAL	2.0
-#define MIN_INTERVAL	0.1
-#define MAX_INTERVAL	86400.0
 
 struct top {
 	bool once;
@@ -68,19 +66,6 @@ static void run(const struct top *top)
 	screen_end();
 }
 
-static double parse_interval(const char *text)
-{
-	double seconds;
-	char *end;
-
-	seconds = strtod(text, &end);
-	if (end == text || *end || !(seconds >= MIN_INTERVAL && seconds <= MAX_INTERVAL))
-		die_usage("'%s' seconds, where %.1f to %.0f are possible", text, MIN_INTERVAL,
-			  MAX_INTERVAL);
-
-	return seconds;
-}
-
 int cmd_top(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -112,7 +97,7 @@ int cmd_top(int argc, char **argv)
 				die_usage("no order '%s', but %s", optarg, vms_table_orders());
 			break;
 		case 'i':
-			top.interval = parse_interval(optarg);
+			top.interval = parse_seconds(optarg, 0.1, PARSE_DAY);
 			break;
 		case 'h':
 			printf("usage: gmem top [--once] [--json] [--files] [--sort KEY] [--interval SECONDS]\n"

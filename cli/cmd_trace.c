@@ -11,11 +11,11 @@
 #include "conversion.h"
 #include "guest_memfd.h"
 #include "human.h"
-#include "text.h"
 #include "kvm_abi.h"
 #include "parse.h"
 #include "proc.h"
 #include "summary.h"
+#include "text.h"
 
 /* What was looked up of the last conversion; the next one is mostly of the same file. */
 struct whose {
@@ -198,9 +198,7 @@ int cmd_trace(int argc, char **argv)
 			summarize = true;
 			break;
 		case 'n':
-			seconds = parse_seconds(optarg);
-			if (!seconds)
-				die_usage("'%s' is no time to trace", optarg);
+			seconds = parse_seconds(optarg, 0.001, PARSE_YEAR);
 			break;
 		case 'j':
 			json = true;

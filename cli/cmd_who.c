@@ -327,7 +327,7 @@ int cmd_who(int argc, char **argv)
 			s.json = true;
 			break;
 		case 'w':
-			seconds = parse_seconds(optarg);
+			seconds = parse_seconds(optarg, 0, PARSE_YEAR);
 			break;
 		case 'h':
 			puts("usage: gmem who [--wait SECONDS] [--json] PID:FD OFFSET\n"

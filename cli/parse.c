@@ -49,14 +49,14 @@ void parse_file(const char *text, pid_t *pid, int *fd)
 	*fd = number;
 }
 
-double parse_seconds(const char *text)
+double parse_seconds(const char *text, double least, double most)
 {
 	double seconds;
 	char *end;
 
 	seconds = strtod(text, &end);
-	if (!isdigit((unsigned char)*text) || *end || !(seconds >= 0 && seconds <= 366 * 86400.0))
-		die_usage("'%s' is not a number of seconds", text);
+	if (end == text || *end || !(seconds >= least && seconds <= most))
+		die_usage("'%s' seconds, where %g to %.0f are possible", text, least, most);
 
 	return seconds;
 }

@@ -13,7 +13,9 @@ pid_t parse_pid(const char *text);
 /* "PID:FD" */
 void parse_file(const char *text, pid_t *pid, int *fd);
 
-/* With a fraction, up to a year. */
-double parse_seconds(const char *text);
+/* With a fraction. */
+#define PARSE_DAY	86400.0
+#define PARSE_YEAR	(366 * PARSE_DAY)
+double parse_seconds(const char *text, double least, double most);
 
 #endif
