@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * What the files of gmem check share.  A case runs in a process of its own and ends with a
- * message if something is wrong.
+ * What the files of gmem check share.  Each check_*.c ends with its promises; a case runs
+ * in a process of its own and ends with a message if something is wrong.
  */
 #ifndef GMEM_CHECK_H
 #define GMEM_CHECK_H
@@ -26,19 +26,47 @@ void wrong(const char *file, int line, const char *what, long long seen, long lo
 			wrong(__FILE__, __LINE__, #seen, seen_, promised_);	\
 	} while (0)
 
+/* Does the mechanism that the case is run with have the policy, to these attributes? */
+bool offers(uint64_t attributes, enum gmem_policy policy);
+
 /* Of the library, for each page of the range. */
 void expect_attributes(uint64_t offset, uint64_t size, uint64_t attributes);
 
-/* check_visible.c: what the kernel shows of memory in place, where it does. */
+#define TWO		(1u << GMEM_TWO_BACKINGS)
+#define PLAIN		(1u << GMEM_IN_PLACE_PLAIN)
+#define POLICIES	(1u << GMEM_IN_PLACE)
+#define IN_PLACE	(PLAIN | POLICIES)
+#define ANY		(TWO | IN_PLACE)
 
-bool kernel_shows(void);
-void getter_says_which_pages_are_private(void);
-void getter_refuses_what_is_wrong(void);
-void getter_answers_whoever_has_the_file(void);
-void library_agrees_with_the_kernel(void);
-void fdinfo_has_what_is_private_and_shared(void);
-void fdinfo_has_each_slot_once(void);
-void statistics_count_what_changes(void);
-void statistics_count_what_is_refused(void);
+#define Z	GMEM_POLICY_BIT(GMEM_ZERO)
+#define P	GMEM_POLICY_BIT(GMEM_PRESERVE)
+#define N	GMEM_POLICY_BIT(GMEM_NONE)
+
+struct promise {
+	const char *name;
+	void (*run)(void);
+	/* Those that make it. */
+	uint32_t mechanisms;
+	/* Policies that are needed in either direction. */
+	uint32_t to_shared;
+	uint32_t to_private;
+	/* Made where guests have a say in what becomes shared, and nowhere else. */
+	bool must_agree;
+	/* What else is needed and is not there, or NULL. */
+	const char *(*lacks)(void);
+};
+
+/* What follows @shared and @private are initializers. */
+#define PROMISE(group, function, from, shared, private, ...) {			\
+	.name = group "." #function, .run = function, .mechanisms = from,	\
+	.to_shared = shared, .to_private = private, __VA_ARGS__ }
+
+struct promises {
+	const struct promise *at;
+	size_t nr;
+};
+
+extern const struct promises check_memory, check_policy, check_range, check_listener,
+	check_consent, check_ioctl, check_visible;
 
 #endif

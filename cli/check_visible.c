@@ -14,9 +14,10 @@
 /* Anything but an answer. */
 #define NOTHING	0x1234
 
-bool kernel_shows(void)
+static const char *does_not_show(void)
 {
-	return ioctl(vm.fd, KVM_CHECK_EXTENSION, KVM_CAP_GET_MEMORY_ATTRIBUTES2) == 1;
+	return ioctl(vm.fd, KVM_CHECK_EXTENSION, KVM_CAP_GET_MEMORY_ATTRIBUTES2) == 1 ? NULL :
+	       "this kernel does not say who is private";
 }
 
 /* ---- The getter ------------------------------------------------------------- */
@@ -38,7 +39,7 @@ static void expect_range(uint64_t page, uint64_t end, uint64_t attributes)
 	EXPECT(range.attributes, attributes);
 }
 
-void getter_says_which_pages_are_private(void)
+static void getter_says_which_pages_are_private(void)
 {
 	expect_range(0, PAGES, GMEM_SHARED);
 	EXPECT(convert(gmem, 3 * PAGE, 5 * PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
@@ -51,7 +52,7 @@ void getter_says_which_pages_are_private(void)
 	expect_range(PAGES - 1, PAGES, GMEM_PRIVATE);
 }
 
-void getter_refuses_what_is_wrong(void)
+static void getter_refuses_what_is_wrong(void)
 {
 	static const uint64_t offsets[] = { 1, PAGE - 1, SIZE, SIZE + PAGE, -PAGE, 1ull << 63 };
 	struct kvm_memory_attributes2_range range;
@@ -74,7 +75,7 @@ void getter_refuses_what_is_wrong(void)
 	EXPECT(errno, ENOTTY);
 }
 
-void getter_answers_whoever_has_the_file(void)
+static void getter_answers_whoever_has_the_file(void)
 {
 	int status;
 	pid_t pid;
@@ -92,7 +93,7 @@ void getter_answers_whoever_has_the_file(void)
 
 /* ---- The library ------------------------------------------------------------- */
 
-void library_agrees_with_the_kernel(void)
+static void library_agrees_with_the_kernel(void)
 {
 	struct kvm_memory_attributes2 attrs = {
 		.offset = 9 * PAGE, .size = 2 * PAGE, .attributes = GMEM_PRIVATE,
@@ -128,7 +129,7 @@ static uint64_t fdinfo(const char *key)
 	return proc_fdinfo(getpid(), gmem_private_fd(gmem), key);
 }
 
-void fdinfo_has_what_is_private_and_shared(void)
+static void fdinfo_has_what_is_private_and_shared(void)
 {
 	EXPECT(fdinfo("gmem-in-place"), 1);
 	EXPECT(fdinfo("gmem-size"), SIZE);
@@ -143,7 +144,7 @@ void fdinfo_has_what_is_private_and_shared(void)
 	EXPECT(fdinfo("gmem-tracking") < PAGE, true);
 }
 
-void fdinfo_has_each_slot_once(void)
+static void fdinfo_has_each_slot_once(void)
 {
 	char path[64], line[256], expected[256];
 	int nr = 0, nr_right = 0;
@@ -209,7 +210,7 @@ static void expect_counted(const char *name, int64_t *before, int64_t more)
 	*before = now;
 }
 
-void statistics_count_what_changes(void)
+static void statistics_count_what_changes(void)
 {
 	int64_t calls = counted("gmem_conversions_to_private");
 	int64_t pages = counted("gmem_pages_to_private");
@@ -230,7 +231,7 @@ void statistics_count_what_changes(void)
 	expect_counted("gmem_pages_to_shared", &shared, 3);
 }
 
-void statistics_count_what_is_refused(void)
+static void statistics_count_what_is_refused(void)
 {
 	int64_t refused = counted("gmem_refused_held"), pages = counted("gmem_pages_to_private");
 	int pipefd[2];
@@ -241,3 +242,19 @@ void statistics_count_what_is_refused(void)
 	expect_counted("gmem_refused_held", &refused, 1);
 	expect_counted("gmem_pages_to_private", &pages, 0);
 }
+
+#define VISIBLE(function, shared, private) \
+	PROMISE("visible", function, IN_PLACE, shared, private, .lacks = does_not_show)
+
+static const struct promise promises[] = {
+	VISIBLE(getter_says_which_pages_are_private, 0, N),
+	VISIBLE(getter_refuses_what_is_wrong, 0, 0),
+	VISIBLE(getter_answers_whoever_has_the_file, 0, N),
+	VISIBLE(library_agrees_with_the_kernel, 0, N),
+	VISIBLE(fdinfo_has_what_is_private_and_shared, 0, N),
+	VISIBLE(fdinfo_has_each_slot_once, 0, 0),
+	VISIBLE(statistics_count_what_changes, N, N),
+	VISIBLE(statistics_count_what_is_refused, 0, N),
+};
+
+const struct promises check_visible = { promises, sizeof(promises) / sizeof(promises[0]) };
