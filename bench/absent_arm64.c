@@ -5,14 +5,11 @@
 
 #include "bench.h"
 
-#define EXIT_NOT_OFFERED 4
-
 int cmd_bench(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "--help")) {
 		puts("usage: gmem bench: measures on x86 only");
-		return 0;
+		return EXIT_OK;
 	}
-	fputs("gmem bench: measures on x86 only\n", stderr);
-	return EXIT_NOT_OFFERED;
+	die_unsupported("bench measures on x86 only");
 }

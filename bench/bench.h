@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+
+#include "../cli/die.h"
 #include "kvm_abi.h"
 
 #define KIB		(1ull << 10)
@@ -35,11 +37,6 @@ extern const struct bench bench_floors, bench_conversion, bench_round_trip,
 	bench_beside, bench_device, bench_profile;
 
 int cmd_bench(int argc, char **argv);
-
-/* Print what failed, with errno, and exit. */
-void bench_die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
-/* Say what the kernel does not offer, and exit. */
-void bench_lacks(const char *what) __attribute__((noreturn));
 
 /*
  * The clock: nanoseconds, or instructions where the emulator's TSC counts them.
@@ -76,8 +73,9 @@ double record_quantile(const struct key *key, double q);
 #define record_median(key) record_quantile(key, 0.5)
 /* Before anything is measured: a path that cannot be written is no surprise then. */
 FILE *record_open(const char *path);
-void record_write_csv(FILE *to, const char *path);
-void record_write_json(FILE *to, const char *path);
+void record_write(FILE *to, const char *path, void (*print)(FILE *to));
+void record_csv(FILE *to);
+void record_json(FILE *to);
 void record_print(void);
 
 /* Seconds that a series of samples may take; and how many there are at least. */

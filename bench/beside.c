@@ -52,7 +52,7 @@ static void *ask(void *arg)
 
 		errno = r;
 		if (r != EAGAIN)
-			bench_die("a page that is held has been asked for");
+			die("a page that is held has been asked for");
 	}
 	return NULL;
 }
@@ -75,11 +75,11 @@ static void *allocate_and_punch(void *arg)
 	(void)arg;
 	while (!atomic_load(&stop)) {
 		if (fallocate(memory.fd, mode, BUSY, BUSY_SIZE))
-			bench_die("fallocate");
+			die("fallocate");
 		mode ^= FALLOC_FL_PUNCH_HOLE;
 	}
 	if (fallocate(memory.fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, BUSY, BUSY_SIZE))
-		bench_die("punching a hole");
+		die("punching a hole");
 	return NULL;
 }
 
@@ -88,7 +88,7 @@ static void hold_in_pipe(int fds[2])
 	struct iovec iov = { .iov_base = memory.host, .iov_len = BENCH_PAGE };
 
 	if (pipe(fds) || vmsplice(fds[1], &iov, 1, 0) != (ssize_t)BENCH_PAGE)
-		bench_die("holding a page in a pipe");
+		die("holding a page in a pipe");
 }
 
 static void hold_by_pin(int fds[2])
@@ -100,7 +100,7 @@ static void hold_by_pin(int fds[2])
 	fds[1] = -1;
 	if (fds[0] < 0 ||
 	    syscall(SYS_io_uring_register, fds[0], IORING_REGISTER_BUFFERS, &iov, 1))
-		bench_die("pinning a page as a buffer of io_uring");
+		die("pinning a page as a buffer of io_uring");
 }
 
 static void let_go(int fds[2])
@@ -170,7 +170,7 @@ static void beside(const struct mode *mode)
 	for (i = 0; i < 2 && mode->busy[i]; i++) {
 		errno = pthread_create(&threads[i], NULL, mode->busy[i], NULL);
 		if (errno)
-			bench_die("pthread_create");
+			die("pthread_create");
 	}
 	pause_ns(30 * INTERVAL_NS);
 	touches(mode);

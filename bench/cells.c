@@ -65,13 +65,13 @@ static void cell(struct memory *memory, const char *name, uint64_t offset, uint6
 static void allocate(struct memory *memory, uint64_t offset, uint64_t bytes)
 {
 	if (fallocate(memory->fd, FALLOC_FL_KEEP_SIZE, offset, bytes))
-		bench_die("fallocate of %llu bytes", (unsigned long long)bytes);
+		die("fallocate of %llu bytes", (unsigned long long)bytes);
 }
 
 static void punch(struct memory *memory, uint64_t offset, uint64_t bytes)
 {
 	if (fallocate(memory->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes))
-		bench_die("punching a hole");
+		die("punching a hole");
 }
 
 /* Without reading first: a fault for writing costs more than one for reading. */
@@ -125,12 +125,12 @@ static void place_create_apart(struct place *place, uint64_t size)
 
 	reserved = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (reserved == MAP_FAILED)
-		bench_die("reserving addresses");
+		die("reserving addresses");
 	host = reserved + 2 * TABLE - (uintptr_t)reserved % TABLE;
 	memory->host = mmap(host, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
 			    memory->fd, 0);
 	if (memory->host == MAP_FAILED)
-		bench_die("mmap of %llu bytes", (unsigned long long)size);
+		die("mmap of %llu bytes", (unsigned long long)size);
 	munmap(reserved, host - reserved);
 	munmap(host + size, reserved + room - (host + size));
 	memory->slot = SLOT;
@@ -391,7 +391,7 @@ static void files(void)
 		fd = ioctl(place.guest.fd, KVM_CREATE_GUEST_MEMFD, &args);
 		cost = passed_since(began);
 		if (fd < 0)
-			bench_die("guest_memfd of %llu bytes", (unsigned long long)args.size);
+			die("guest_memfd of %llu bytes", (unsigned long long)args.size);
 		if (round)
 			cell_sample("create", "-", args.size, cost);
 		began = clock_now();

@@ -25,7 +25,7 @@ static void write_file(const char *dir, const char *name, const char *text)
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		bench_die("writing %s to %s", text, path);
+		die("writing %s to %s", text, path);
 	close(fd);
 }
 
@@ -39,7 +39,7 @@ static uint64_t read_number(const char *name, const char *label)
 	snprintf(path, sizeof(path), "%s/%s", group, name);
 	from = fopen(path, "re");
 	if (!from)
-		bench_die("reading %s", path);
+		die("reading %s", path);
 	while (!found && fgets(line, sizeof(line), from)) {
 		size_t skip = label ? strlen(label) : 0;
 
@@ -48,7 +48,7 @@ static uint64_t read_number(const char *name, const char *label)
 	}
 	fclose(from);
 	if (!found)
-		bench_die("%s has no %s", path, label ? label : "value");
+		die("%s has no %s", path, label ? label : "value");
 
 	return value;
 }
@@ -84,12 +84,12 @@ void in_cgroup(void (*run)(void *), void *arg)
 	snprintf(group, sizeof(group), CGROUP_ROOT "/gmem-bench-%d", getpid());
 	/* One that is left over would bring its peak along. */
 	if (mkdir(group, 0755))
-		bench_die("mkdir of %s", group);
+		die("mkdir of %s", group);
 
 	fflush(NULL);
 	child = fork();
 	if (child < 0)
-		bench_die("fork");
+		die("fork");
 	if (!child) {
 		snprintf(pid, sizeof(pid), "%d", getpid());
 		write_file(group, "cgroup.procs", pid);
@@ -97,7 +97,7 @@ void in_cgroup(void (*run)(void *), void *arg)
 		_exit(0);
 	}
 	if (waitpid(child, &status, 0) != child || status)
-		bench_die("the child in a cgroup ended with status %#x", status);
+		die("the child in a cgroup ended with status %#x", status);
 	if (rmdir(group))
-		bench_die("rmdir of %s", group);
+		die("rmdir of %s", group);
 }

@@ -1,22 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * gmem bench [CASE...] [--list] [--csv FILE] [--json FILE] [--instructions]
- *
- * Says what it does and what came out on standard error; samples go to FILE, "-"
- * is standard output.
+ * gmem bench: what it does and what came out is said on standard error; samples go to
+ * files, one of which may be standard output.
  */
-#include <errno.h>
+#include <getopt.h>
 #include <malloc.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "bench.h"
-
-#define EXIT_USAGE 2
-#define EXIT_NOT_OFFERED 4
 
 static const struct bench *const benches[] = {
 	&bench_floors, &bench_conversion, &bench_round_trip, &bench_cells, &bench_mixed,
@@ -26,43 +19,25 @@ static const struct bench *const benches[] = {
 
 #define NR_BENCHES (sizeof(benches) / sizeof(benches[0]))
 
-void bench_die(const char *format, ...)
-{
-	int error = errno;
-	va_list args;
-
-	fflush(stdout);
-	fputs("gmem bench: ", stderr);
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fprintf(stderr, ": %s\n", strerror(error));
-	exit(1);
-}
-
-void bench_lacks(const char *what)
-{
-	fprintf(stderr, "gmem bench: this kernel has no %s\n", what);
-	exit(EXIT_NOT_OFFERED);
-}
-
-static int list(FILE *to)
+static void list(void)
 {
 	size_t i;
 
 	for (i = 0; i < NR_BENCHES; i++)
-		fprintf(to, "  %-12s %s\n", benches[i]->name, benches[i]->help);
-
-	return 0;
+		printf("  %-12s %s\n", benches[i]->name, benches[i]->help);
 }
 
-static int usage(FILE *to)
+static void usage(void)
 {
-	fputs("usage: gmem bench [CASE...] [--list] [--csv FILE] [--json FILE] [--instructions]\n\n"
-	      "What a conversion costs, in place and with two backings in turn.  Without a\n"
-	      "CASE all are measured; FILE may be - for standard output.  --instructions is\n"
-	      "for an emulator whose TSC counts them (vm/run -i).\n\n", to);
-	return list(to);
+	puts("usage: gmem bench [OPTION]... [CASE]...\n"
+	     "What a conversion costs, in place and with two backings in turn.  Without a CASE all\n"
+	     "are measured, which takes minutes.\n"
+	     "      --list          the cases\n"
+	     "      --csv FILE      where the samples go; - is standard output\n"
+	     "      --json FILE     where medians and extremes go\n"
+	     "      --instructions  for an emulator whose TSC counts them (vm/run -i)\n"
+	     "  -h, --help          this\n");
+	list();
 }
 
 static const struct bench *find(const char *name)
@@ -89,37 +64,47 @@ static void run(const struct bench *bench)
 
 int cmd_bench(int argc, char **argv)
 {
+	static const struct option options[] = {
+		{ "list", no_argument, NULL, 'l' },
+		{ "csv", required_argument, NULL, 'c' },
+		{ "json", required_argument, NULL, 'j' },
+		{ "instructions", no_argument, NULL, 'i' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
 	const char *csv = NULL, *json = NULL;
-	const struct bench *chosen[NR_BENCHES];
 	FILE *csv_file = NULL, *json_file = NULL;
 	bool instructions = false;
-	size_t i, nr_chosen = 0;
-	int arg;
+	size_t i;
+	int c;
 
-	for (arg = 1; arg < argc; arg++) {
-		const char **file = !strcmp(argv[arg], "--csv") ? &csv :
-				    !strcmp(argv[arg], "--json") ? &json : NULL;
-
-		if (!strcmp(argv[arg], "--help"))
-			return usage(stdout);
-		if (!strcmp(argv[arg], "--list"))
-			return list(stdout);
-		if (!strcmp(argv[arg], "--instructions")) {
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (c) {
+		case 'l':
+			list();
+			return EXIT_OK;
+		case 'c':
+			csv = optarg;
+			break;
+		case 'j':
+			json = optarg;
+			break;
+		case 'i':
 			instructions = true;
-		} else if (file) {
-			if (++arg == argc) {
-				fprintf(stderr, "gmem bench: %s wants a file\n", argv[arg - 1]);
-				return EXIT_USAGE;
-			}
-			*file = argv[arg];
-		} else if (find(argv[arg]) && nr_chosen < NR_BENCHES) {
-			chosen[nr_chosen++] = find(argv[arg]);
-		} else {
-			fprintf(stderr, "gmem bench: '%s' is no case and no option; "
-				"gmem bench --list names the cases\n", argv[arg]);
+			break;
+		case 'h':
+			usage();
+			return EXIT_OK;
+		default:
 			return EXIT_USAGE;
 		}
 	}
+	for (c = optind; c < argc; c++) {
+		if (!find(argv[c]))
+			die_usage("no case '%s', 'gmem bench --list' names them", argv[c]);
+	}
+	if (csv && json && !strcmp(csv, json))
+		die_usage("'%s' cannot have both CSV and JSON", csv);
 
 	if (csv)
 		csv_file = record_open(csv);
@@ -128,20 +113,21 @@ int cmd_bench(int argc, char **argv)
 	/* Samples on the heap: one more mapping makes every fault of this process dearer. */
 	mallopt(M_MMAP_THRESHOLD, 32 * MIB);
 	clock_init(instructions);
-	for (i = 0; i < NR_BENCHES && !nr_chosen; i++) {
+	for (i = 0; i < NR_BENCHES && optind == argc; i++) {
 		if (!benches[i]->on_request &&
 		    (instructions ? benches[i]->countable : !benches[i]->only_counted))
 			run(benches[i]);
 	}
-	for (i = 0; i < nr_chosen; i++)
-		run(chosen[i]);
+	for (c = optind; c < argc; c++)
+		run(find(argv[c]));
 
-	if (csv)
-		record_write_csv(csv_file, csv);
-	if (json)
-		record_write_json(json_file, json);
+	/* First what cannot fail. */
 	record_print();
 	targets_print();
+	if (csv)
+		record_write(csv_file, csv, record_csv);
+	if (json)
+		record_write(json_file, json, record_json);
 
-	return 0;
+	return EXIT_OK;
 }

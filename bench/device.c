@@ -36,7 +36,7 @@ static void open_device(struct device *device, enum path path, const char *bdf)
 				     edu_open_iommufd(bdf, &device->opts);
 	if (device->fd < 0) {
 		errno = -device->fd;
-		bench_die("cannot open %s through %s", bdf, path_names[path]);
+		die("cannot open %s through %s", bdf, path_names[path]);
 	}
 }
 
@@ -94,14 +94,14 @@ static void granularity(const struct device *device, enum path path, char *hva, 
 		began = clock_now();
 		for (at = 0; at < SIZE; at += bytes) {
 			if (map(device, hva + at, GUEST_GPA + at, bytes))
-				bench_die("cannot map %llu bytes for a device", bytes + 0ull);
+				die("cannot map %llu bytes for a device", bytes + 0ull);
 		}
 		key.measure = "dma_map";
 		record(&key, clock_since(began) / (SIZE / BENCH_PAGE));
 
 		began = clock_now();
 		if (unmap(device, GUEST_GPA, SIZE))
-			bench_die("cannot unmap from a device");
+			die("cannot unmap from a device");
 		key.measure = "dma_unmap";
 		record(&key, clock_since(began) / (SIZE / BENCH_PAGE));
 	}
@@ -121,7 +121,7 @@ static void convert(struct gmem *ram, uint64_t bytes, uint64_t attributes, bool 
 	r = gmem_convert(ram, 0, bytes, attributes, &opts, NULL);
 	if (r) {
 		errno = -r;
-		bench_die("cannot convert what a device has");
+		die("cannot convert what a device has");
 	}
 }
 
@@ -171,7 +171,7 @@ static void one_path(enum path path, const char *bdf)
 	opts.vm_type = SW_PROTECTED_VM;
 	if (gmem_vm_init(guest.fd, &opts, &vm) || gmem_create(vm, SIZE, NULL, &ram) ||
 	    gmem_map(ram, &hva) || gmem_bind(ram, SLOT, GUEST_GPA, 0, SIZE))
-		bench_die("cannot make a memory for a device");
+		die("cannot make a memory for a device");
 	memset(hva, 1, SIZE);
 
 	if (path != NO_DEVICE) {
@@ -179,7 +179,7 @@ static void one_path(enum path path, const char *bdf)
 		for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
 			granularity(&device, path, hva, sizes[i]);
 		if (gmem_add_iommu(vm, &device.opts, &iommu))
-			bench_die("cannot give a device the memory");
+			die("cannot give a device the memory");
 	}
 	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		for (keep = 0; keep < 2; keep++) {

@@ -34,7 +34,7 @@ static void *map(struct memory *memory, uint64_t bytes)
 	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory->fd, 0);
 
 	if (mem == MAP_FAILED)
-		bench_die("mmap of %llu bytes", (unsigned long long)bytes);
+		die("mmap of %llu bytes", (unsigned long long)bytes);
 	return mem;
 }
 
@@ -104,7 +104,7 @@ static void walk(struct memory *memory, uint64_t bytes)
 	if (r && errno == ENOSYS)
 		return;
 	if (r || stat.cached != bytes / BENCH_PAGE)
-		bench_die("cachestat has found %llu pages", (unsigned long long)stat.cached);
+		die("cachestat has found %llu pages", (unsigned long long)stat.cached);
 	floor_sample("page_cache_walk", bytes, cost);
 }
 

@@ -51,22 +51,22 @@ static int vcpu_create(struct guest *guest, unsigned int id)
 	int fd = ioctl(guest->fd, KVM_CREATE_VCPU, id);
 
 	if (fd < 0)
-		bench_die("KVM_CREATE_VCPU %u", id);
+		die("KVM_CREATE_VCPU %u", id);
 	if (ioctl(fd, KVM_GET_SREGS, &sregs))
-		bench_die("KVM_GET_SREGS");
+		die("KVM_GET_SREGS");
 	flat(&sregs.cs, 11);
 	flat(&sregs.ds, 3);
 	flat(&sregs.es, 3);
 	flat(&sregs.ss, 3);
 	sregs.cr0 |= CR0_PE;
 	if (ioctl(fd, KVM_SET_SREGS, &sregs))
-		bench_die("KVM_SET_SREGS");
+		die("KVM_SET_SREGS");
 	/* Secondary vCPUs would wait for a start-up interrupt. */
 	if (id) {
 		struct kvm_mp_state state = { .mp_state = KVM_MP_STATE_RUNNABLE };
 
 		if (ioctl(fd, KVM_SET_MP_STATE, &state) && errno != EINVAL && errno != ENXIO)
-			bench_die("KVM_SET_MP_STATE");
+			die("KVM_SET_MP_STATE");
 	}
 
 	return fd;
@@ -82,23 +82,23 @@ void guest_create(struct guest *guest, unsigned int nr_vcpus)
 
 	guest->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (guest->kvm < 0)
-		bench_die("cannot open /dev/kvm");
+		die("cannot open /dev/kvm");
 	guest->fd = ioctl(guest->kvm, KVM_CREATE_VM, KVM_X86_SW_PROTECTED_VM);
 	if (guest->fd < 0 && errno == EINVAL)
-		bench_lacks("VMs of type KVM_X86_SW_PROTECTED_VM: they need "
-			    "CONFIG_KVM_SW_PROTECTED_VM and nested paging");
+		die_unsupported("this kernel has no VMs of type KVM_X86_SW_PROTECTED_VM: they need "
+				"CONFIG_KVM_SW_PROTECTED_VM and nested paging");
 	if (guest->fd < 0)
-		bench_die("KVM_CREATE_VM of type KVM_X86_SW_PROTECTED_VM");
+		die("KVM_CREATE_VM of type KVM_X86_SW_PROTECTED_VM");
 
 	page = mmap(NULL, BENCH_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (page == MAP_FAILED)
-		bench_die("mmap of the guest's code");
+		die("mmap of the guest's code");
 	memcpy(page, code, sizeof(code));
 	memcpy(page + AGAIN_AT, code_again, sizeof(code_again));
 	guest->code = page;
 	region.userspace_addr = (uintptr_t)page;
 	if (ioctl(guest->fd, KVM_SET_USER_MEMORY_REGION2, &region))
-		bench_die("KVM_SET_USER_MEMORY_REGION2 of the code");
+		die("KVM_SET_USER_MEMORY_REGION2 of the code");
 
 	guest->nr_vcpus = nr_vcpus;
 	for (i = 0; i < nr_vcpus; i++)
@@ -122,7 +122,7 @@ void guest_aim(struct guest *guest, uint64_t gpa, uint64_t size)
 
 	memcpy(guest->code + PARAMETERS_AT, parameters, sizeof(parameters));
 	if (ioctl(guest->vcpus[0], KVM_SET_REGS, &regs))
-		bench_die("KVM_SET_REGS");
+		die("KVM_SET_REGS");
 }
 
 static void run(int vcpu)
@@ -134,7 +134,7 @@ static void run(int vcpu)
 		r = ioctl(vcpu, KVM_RUN, 0);
 	} while (r && (errno == EINTR || errno == EFAULT));
 	if (r)
-		bench_die("KVM_RUN");
+		die("KVM_RUN");
 }
 
 void guest_run(struct guest *guest)
@@ -150,13 +150,13 @@ void guest_touch(struct guest *guest, unsigned int vcpu, uint64_t gpa, uint64_t 
 	int fd = guest->vcpus[vcpu];
 
 	if (ioctl(fd, KVM_SET_REGS, &regs))
-		bench_die("KVM_SET_REGS");
+		die("KVM_SET_REGS");
 	run(fd);
 	if (ioctl(fd, KVM_GET_REGS, &regs))
-		bench_die("KVM_GET_REGS");
+		die("KVM_GET_REGS");
 	if (regs.rcx || regs.rdi != gpa + size) {
 		errno = EPROTO;
-		bench_die("the guest has not touched %llu bytes at %#llx",
-			  (unsigned long long)size, (unsigned long long)gpa);
+		die("the guest has not touched %llu bytes at %#llx",
+		    (unsigned long long)size, (unsigned long long)gpa);
 	}
 }

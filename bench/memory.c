@@ -24,7 +24,7 @@ void memory_bind(struct memory *memory)
 	};
 
 	if (ioctl(memory->guest->fd, KVM_SET_USER_MEMORY_REGION2, &region))
-		bench_die("KVM_SET_USER_MEMORY_REGION2 of slot %u", memory->slot);
+		die("KVM_SET_USER_MEMORY_REGION2 of slot %u", memory->slot);
 }
 
 void memory_unbind(struct memory *memory)
@@ -32,7 +32,7 @@ void memory_unbind(struct memory *memory)
 	struct kvm_userspace_memory_region2 region = { .slot = memory->slot };
 
 	if (ioctl(memory->guest->fd, KVM_SET_USER_MEMORY_REGION2, &region))
-		bench_die("removing slot %u", memory->slot);
+		die("removing slot %u", memory->slot);
 }
 
 void memory_create(struct memory *memory, struct guest *guest, enum way way,
@@ -53,18 +53,18 @@ void memory_create(struct memory *memory, struct guest *guest, enum way way,
 	} else {
 		memory->shared_fd = memfd_create("shared", MFD_CLOEXEC);
 		if (memory->shared_fd < 0 || ftruncate(memory->shared_fd, size))
-			bench_die("memfd of %llu bytes", (unsigned long long)size);
+			die("memfd of %llu bytes", (unsigned long long)size);
 	}
 	memory->fd = ioctl(guest->fd, KVM_CREATE_GUEST_MEMFD, &args);
 	if (memory->fd < 0 && errno == EINVAL && way == NEW)
-		bench_lacks("in-place conversion: gmem probe says what it has");
+		die_unsupported("this kernel has no in-place conversion: gmem probe says what it has");
 	if (memory->fd < 0)
-		bench_die("guest_memfd of %llu bytes", (unsigned long long)size);
+		die("guest_memfd of %llu bytes", (unsigned long long)size);
 
 	backing = way == NEW ? memory->fd : memory->shared_fd;
 	memory->host = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, backing, 0);
 	if (memory->host == MAP_FAILED)
-		bench_die("mmap of %llu bytes", (unsigned long long)size);
+		die("mmap of %llu bytes", (unsigned long long)size);
 	if (slot != NO_SLOT)
 		memory_bind(memory);
 	if (way != NEW && !shared)
@@ -87,7 +87,7 @@ void memory_destroy(struct memory *memory)
 static void punch(int fd, uint64_t offset, uint64_t size)
 {
 	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size))
-		bench_die("punching a hole");
+		die("punching a hole");
 }
 
 static int in_place(struct memory *memory, uint64_t offset, uint64_t size,
@@ -122,7 +122,7 @@ int memory_try_convert(struct memory *memory, uint64_t offset, uint64_t size,
 	if (!to_private)
 		punch(memory->fd, offset, size);
 	else if (madvise(memory->host + offset, size, MADV_REMOVE))
-		bench_die("MADV_REMOVE");
+		die("MADV_REMOVE");
 
 	return 0;
 }
@@ -132,8 +132,8 @@ void memory_convert(struct memory *memory, uint64_t offset, uint64_t size,
 {
 	errno = memory_try_convert(memory, offset, size, to_private, policy);
 	if (errno)
-		bench_die("conversion of %llu bytes to %s, %s", (unsigned long long)size,
-			  to_private ? "private" : "shared", way_names[memory->way]);
+		die("conversion of %llu bytes to %s, %s", (unsigned long long)size,
+		    to_private ? "private" : "shared", way_names[memory->way]);
 }
 
 void memory_reset(struct memory *memory, uint64_t size, bool is_private)

@@ -54,7 +54,7 @@ static void run(void)
 	int way;
 
 	if (seen == MAP_FAILED)
-		bench_die("mmap");
+		die("mmap");
 	for (i = 0; i < sizeof(percents) / sizeof(percents[0]); i++) {
 		for (way = NEW; way <= OLD_KEEP; way++) {
 			struct key key = {

@@ -54,11 +54,11 @@ static void read_symbols(void)
 	char type, name[48];
 
 	if (!from)
-		bench_die("/proc/kallsyms");
+		die("/proc/kallsyms");
 	nr_symbols = 0;
 	symbols = realloc(symbols, 400000 * sizeof(symbols[0]));
 	if (!symbols)
-		bench_die("no memory for symbols");
+		die("no memory for symbols");
 	while (nr_symbols < 400000 && fscanf(from, "%llx %c %47s%*[^\n]", &at, &type, name) == 3) {
 		if (type != 't' && type != 'T' && type != 'w' && type != 'W')
 			continue;
@@ -95,11 +95,11 @@ static void open_clock(void)
 
 	event = syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
 	if (event < 0)
-		bench_die("perf_event_open");
+		die("perf_event_open");
 	ring = mmap(NULL, (RING_PAGES + 1) * BENCH_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
 		    event, 0);
 	if (ring == MAP_FAILED)
-		bench_die("mmap of the samples");
+		die("mmap of the samples");
 }
 
 static void read_samples(void)

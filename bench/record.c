@@ -42,7 +42,7 @@ void record(const struct key *key, double value)
 		room = room ? 2 * room : 1024;
 		samples = realloc(samples, room * sizeof(samples[0]));
 		if (!samples)
-			bench_die("no memory for samples");
+			die("no memory for samples");
 	}
 	samples[nr_samples++] = (struct sample){ *key, round, value };
 }
@@ -61,7 +61,7 @@ double record_quantile(const struct key *key, double q)
 	size_t i, nr = 0;
 
 	if (!values)
-		bench_die("no memory for a median");
+		die("no memory for a median");
 	for (i = 0; i < nr_samples; i++) {
 		if (same(&samples[i].key, key))
 			values[nr++] = samples[i].value;
@@ -85,17 +85,28 @@ FILE *record_open(const char *path)
 	FILE *to = strcmp(path, "-") ? fopen(path, "w") : stdout;
 
 	if (!to)
-		bench_die("cannot write %s", path);
+		die("cannot write '%s'", path);
 	return to;
 }
 
-static void close_output(FILE *to, const char *path)
+/* All at once: errno is that of the write that failed. */
+void record_write(FILE *to, const char *path, void (*print)(FILE *to))
 {
-	if (fflush(to) || ferror(to) || (to != stdout && fclose(to)))
-		bench_die("cannot write %s", path);
+	char *text = NULL;
+	size_t size;
+	FILE *memory = open_memstream(&text, &size);
+
+	if (!memory)
+		die("no memory for '%s'", path);
+	print(memory);
+	if (fclose(memory))
+		die("no memory for '%s'", path);
+	if (fwrite(text, 1, size, to) != size || fflush(to) || (to != stdout && fclose(to)))
+		die("cannot write '%s'", path);
+	free(text);
 }
 
-void record_write_csv(FILE *to, const char *path)
+void record_csv(FILE *to)
 {
 	size_t i;
 
@@ -108,10 +119,9 @@ void record_write_csv(FILE *to, const char *path)
 			(unsigned long long)s->key.bytes, s->key.count, clock_accel(),
 			s->key.unit, s->round, s->value);
 	}
-	close_output(to, path);
 }
 
-void record_write_json(FILE *to, const char *path)
+void record_json(FILE *to)
 {
 	const char *separator = "";
 	size_t i;
@@ -132,7 +142,12 @@ void record_write_json(FILE *to, const char *path)
 		separator = ",";
 	}
 	fputs("\n]}\n", to);
-	close_output(to, path);
+}
+
+/* A column where nothing applies is empty. */
+static const char *applies(const char *text)
+{
+	return strcmp(text, "-") ? text : "";
 }
 
 /* For people, on standard error: what a run is doing is said there too. */
@@ -147,9 +162,9 @@ void record_print(void)
 		if (samples[i].round)
 			continue;
 		fprintf(stderr, "%-14s %-9s %-10s %-8s %-6s %12llu %3u %14.*f %s (%.*f to %.*f, %zu)\n",
-			k->measure, k->way, k->direction, k->policy, k->touched,
-			(unsigned long long)k->bytes, k->count, digits, record_median(k),
-			k->unit, digits, record_quantile(k, 0.25), digits,
+			k->measure, applies(k->way), applies(k->direction), applies(k->policy),
+			applies(k->touched), (unsigned long long)k->bytes, k->count, digits,
+			record_median(k), k->unit, digits, record_quantile(k, 0.25), digits,
 			record_quantile(k, 0.75), record_nr(k));
 	}
 }

@@ -71,13 +71,13 @@ static void host_faults(struct worker *worker)
 	own = mmap(NULL, OWN, PROT_READ | PROT_WRITE, MAP_SHARED, worker->memory->fd,
 		   worker->id * OWN);
 	if (own == MAP_FAILED)
-		bench_die("mmap of %llu bytes", OWN);
+		die("mmap of %llu bytes", OWN);
 
 	wait_for_go();
 	began = clock_now();
 	while (!atomic_load(&now->stop)) {
 		if (madvise((void *)(own + offset), STEP, MADV_DONTNEED))
-			bench_die("MADV_DONTNEED");
+			die("MADV_DONTNEED");
 		for (i = 0; i < STEP; i += BENCH_PAGE)
 			own[offset + i]++;
 		worker->pages += STEP / BENCH_PAGE;
@@ -124,7 +124,7 @@ static void *convert_on(void *arg)
 		r = memory_try_convert(converter->memory, converter->offset, CONVERTED, true,
 				       converter->policy);
 		if (r && r != EAGAIN)
-			bench_die("conversion beside faults");
+			die("conversion beside faults");
 		converter->refused += r == EAGAIN;
 		memory_convert(converter->memory, converter->offset, CONVERTED, false,
 			       converter->policy);
@@ -176,7 +176,7 @@ static void start(pthread_t *thread, void *(*body)(void *), void *arg)
 {
 	errno = pthread_create(thread, NULL, body, arg);
 	if (errno)
-		bench_die("pthread_create");
+		die("pthread_create");
 }
 
 static pid_t start_host(struct worker *worker)
@@ -186,7 +186,7 @@ static pid_t start_host(struct worker *worker)
 	fflush(NULL);
 	pid = fork();
 	if (pid < 0)
-		bench_die("fork");
+		die("fork");
 	if (!pid) {
 		host_faults(worker);
 		_exit(0);
@@ -199,7 +199,7 @@ static void wait_for_host(pid_t pid)
 	int status;
 
 	if (waitpid(pid, &status, 0) != pid || status)
-		bench_die("a host that faults ended with status %#x", status);
+		die("a host that faults ended with status %#x", status);
 }
 
 static void faults(struct memory *memory, struct memory *elsewhere, bool by_vcpus,
@@ -298,7 +298,7 @@ static void run(void)
 
 	now = mmap(NULL, sizeof(*now), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (now == MAP_FAILED)
-		bench_die("mmap of what the processes share");
+		die("mmap of what the processes share");
 	guest_create(&guests[0], MAX_WORKERS);
 	guest_create(&guests[1], 1);
 	memory_create(&memory, &guests[0], NEW, SLOT, GUEST_GPA, SIZE, true);
@@ -308,7 +308,7 @@ static void run(void)
 	/* A conversion is not to look for its pages in processes that only fault. */
 	if (madvise(memory.host, SIZE, MADV_DONTFORK) ||
 	    madvise(elsewhere.host, SIZE, MADV_DONTFORK))
-		bench_die("MADV_DONTFORK");
+		die("MADV_DONTFORK");
 
 	for (round = 0; round < NR_ROUNDS; round++) {
 		for (nr = 1; nr <= MAX_WORKERS; nr++) {

@@ -175,7 +175,7 @@ static void memory_of_tracking(void)
 				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (cost == MAP_FAILED)
-		bench_die("mmap");
+		die("mmap");
 	/* Every other page, really; and for 64 GiB one in each leaf, which takes as much. */
 	*cost = (struct cost){ .size = 8 * GIB, .step = 2 * BENCH_PAGE, .policy = PRESERVE };
 	bytes_of(cost, "every_other");

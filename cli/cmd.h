@@ -8,16 +8,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "die.h"
 #include "gmem.h"
 
 #define PAGE 4096ul
-
-enum exit_code {
-	EXIT_OK = 0,		/* everything read as promised */
-	EXIT_WRONG = 1,		/* something did not, or a call failed */
-	EXIT_USAGE = 2,		/* the command line makes no sense */
-	EXIT_UNSUPPORTED = 4,	/* this kernel does not offer it */
-};
 
 int cmd_probe(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
@@ -27,15 +21,6 @@ int cmd_who(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
-
-/* Print "gmem: ..." on standard error, with what errno says unless it is 0, and exit. */
-void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
-
-/* The same for a command line that makes no sense. */
-void die_usage(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
-
-/* The same for what this kernel lacks. */
-void die_unsupported(const char *lacking) __attribute__((noreturn));
 
 /*
  * A VM with one vCPU and private memory; guest.h has its type.  VM_DATA is where the
