@@ -165,7 +165,12 @@ int cmd_check(int argc, char **argv)
 			list = true;
 			break;
 		case 'h':
-			puts("usage: gmem check [-m in-place|in-place-plain|two-backings] [-l] [PATTERN...]");
+			puts("usage: gmem check [OPTION]... [PATTERN]...\n"
+			     "Does this kernel keep its promises?  TAP, of those whose names match a PATTERN.\n"
+			     "  -m, --mechanism NAME  only in-place, in-place-plain or two-backings; all that are\n"
+			     "                        there unless said otherwise, more than one as one likes\n"
+			     "  -l, --list            the names of the promises\n"
+			     "  -h, --help            this");
 			return EXIT_OK;
 		default:
 			return EXIT_USAGE;

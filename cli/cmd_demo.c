@@ -263,7 +263,9 @@ int cmd_demo(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (c != 'h')
 			return EXIT_USAGE;
-		puts("usage: gmem demo");
+		puts("usage: gmem demo\n"
+		     "Convert the memory of a real guest, step by step, and check it.\n"
+		     "  -h, --help  this");
 		return EXIT_OK;
 	}
 	if (optind < argc)

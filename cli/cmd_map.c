@@ -119,10 +119,10 @@ static void usage(void)
 	       "The states of the memory of a running VM: of all guest_memfds of the process PID, or of\n"
 	       "its descriptor FD.  Or of what a FILE says, whose lines are START END private|shared, in\n"
 	       "bytes.\n"
-	       "  -w, --width COLUMNS     cells in a row, 1 to %d: 64\n"
-	       "  -o, --output FILE       write FILE.svg or FILE.png\n"
+	       "  -w, --width COLUMNS     cells in a row, 1 to %d; 64 unless said otherwise\n"
+	       "  -o, --output FILE       write a file whose name ends in .svg or .png\n"
 	       "  -f, --follow            draw the VM again and again, until it ends\n"
-	       "      --interval SECONDS  so often: 1\n"
+	       "      --interval SECONDS  between two pictures, 1 unless said otherwise\n"
 	       "      --json              an array of objects, one for each file\n"
 	       "      --demo              a memory after some conversions\n"
 	       "  -h, --help              this\n", MAP_MAX_COLUMNS);

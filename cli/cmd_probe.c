@@ -111,7 +111,10 @@ int cmd_probe(int argc, char **argv)
 			json = true;
 			break;
 		case 'h':
-			puts("usage: gmem probe [--json]");
+			puts("usage: gmem probe [OPTION]...\n"
+			     "What this kernel offers for each type of VM.\n"
+			     "      --json  an array with an object for each type\n"
+			     "  -h, --help  this");
 			return EXIT_OK;
 		default:
 			return EXIT_USAGE;

@@ -55,11 +55,12 @@ int cmd_stat(int argc, char **argv)
 			output = optarg;
 			break;
 		case 'h':
-			puts("usage: gmem stat [--json|--openmetrics] [-o|--output FILE]\n"
-			     "What is private in the VMs of this host, and what has been counted so far.\n\n"
-			     "  --json         an object\n"
-			     "  --openmetrics  metrics for Prometheus\n"
-			     "  --output FILE  where it goes, at once and as a whole; - is standard output");
+			puts("usage: gmem stat [OPTION]...\n"
+			     "What is private in the VMs of this host, and what has been counted so far.\n"
+			     "      --json         an object\n"
+			     "      --openmetrics  metrics for Prometheus\n"
+			     "  -o, --output FILE  where it goes, at once and as a whole; - is standard output\n"
+			     "  -h, --help         this");
 			return EXIT_OK;
 		default:
 			return EXIT_USAGE;

@@ -100,15 +100,16 @@ int cmd_top(int argc, char **argv)
 			top.interval = parse_seconds(optarg, 0.1, PARSE_DAY);
 			break;
 		case 'h':
-			printf("usage: gmem top [--once] [--json] [--files] [--sort KEY] [--interval SECONDS]\n"
-			       "What is private in the VMs of this host, and what conversions they do.\n\n"
-			       "  --once              one table, from two samples that are an interval apart\n"
-			       "  --json              an object on a line of its own for each sample\n"
-			       "  --files             each guest_memfd too, as PID:FD\n"
-			       "  --sort KEY          %s;\n"
-			       "                      private unless said otherwise\n"
-			       "  --interval SECONDS  between samples, %.0f unless said otherwise\n\n"
-			       "q or Ctrl-C ends it.\n", vms_table_orders(), INTERVAL);
+			printf("usage: gmem top [OPTION]...\n"
+			       "What is private in the VMs of this host, and what conversions they do, until q or\n"
+			       "Ctrl-C.\n"
+			       "      --once              one table, from two samples that are an interval apart\n"
+			       "      --json              an object on a line of its own for each sample\n"
+			       "      --files             each guest_memfd too, as PID:FD\n"
+			       "      --sort KEY          private unless said otherwise, or another of\n"
+			       "                          %s\n"
+			       "      --interval SECONDS  between samples, %.0f unless said otherwise\n"
+			       "  -h, --help              this\n", vms_table_orders(), INTERVAL);
 			return EXIT_OK;
 		default:
 			return EXIT_USAGE;

@@ -166,7 +166,7 @@ static void watch(struct summary *summary, uint64_t deadline, bool json)
 
 static void usage(void)
 {
-	puts("usage: gmem trace [--summary] [--json] [--seconds N] [PID]\n"
+	puts("usage: gmem trace [OPTION]... [PID]\n"
 	     "The conversions of all VMs of this host, or of the process PID, as they happen.\n"
 	     "  -s, --summary    at the end, how many there were, how large, how long, refused for what\n"
 	     "  -n, --seconds N  end after so long; otherwise a signal ends it\n"

@@ -330,11 +330,12 @@ int cmd_who(int argc, char **argv)
 			seconds = parse_seconds(optarg, 0, PARSE_YEAR);
 			break;
 		case 'h':
-			puts("usage: gmem who [--wait SECONDS] [--json] PID:FD OFFSET\n"
+			puts("usage: gmem who [OPTION]... PID:FD OFFSET\n"
 			     "Who may hold the page at OFFSET of a guest_memfd, which is the descriptor FD of\n"
 			     "the process PID.  EAGAIN names the offset.\n"
 			     "  -w, --wait SECONDS  how long to wait for a conversion that the page refuses, to\n"
-			     "                      learn its references: 2, 0 does not wait; needs root\n"
+			     "                      learn its references, for which one has to be root; 2 unless\n"
+			     "                      said otherwise, 0 does not wait\n"
 			     "      --json          an object\n"
 			     "  -h, --help          this");
 			return EXIT_OK;
