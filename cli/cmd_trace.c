@@ -16,6 +16,7 @@
 #include "proc.h"
 #include "summary.h"
 #include "text.h"
+#include "wait.h"
 
 /* What was looked up of the last conversion; the next one is mostly of the same file. */
 struct whose {
@@ -217,14 +218,14 @@ int cmd_trace(int argc, char **argv)
 		snprintf(filter, sizeof(filter), "vm == %d", pid);
 	}
 
-	began = conversions_deadline(0);
+	began = wait_deadline(0);
 	problem = conversions_open(filter);
 	if (problem) {
 		if (!errno)
 			die_unsupported(problem);
 		die("%s", problem);
 	}
-	deadline = seconds ? conversions_deadline(seconds) : UINT64_MAX;
+	deadline = seconds ? wait_deadline(seconds) : UINT64_MAX;
 	if (!json) {
 		print_heading();
 		flush();
@@ -232,7 +233,7 @@ int cmd_trace(int argc, char **argv)
 	watch(&summary, deadline, json);
 	conversions_close();
 	if (summarize)
-		summary_print(&summary, (conversions_deadline(0) - began) / 1e9, json);
+		summary_print(&summary, (wait_deadline(0) - began) / 1e9, json);
 	flush();
 
 	return EXIT_OK;

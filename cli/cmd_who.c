@@ -25,6 +25,7 @@
 #include "parse.h"
 #include "proc.h"
 #include "text.h"
+#include "wait.h"
 
 #define MAX_PIPES	256
 
@@ -276,7 +277,7 @@ static bool watch(const struct search *s, pid_t pid, int fd, double seconds, boo
 	if (conversions_open(filter))
 		return false;
 
-	deadline = conversions_deadline(seconds);
+	deadline = wait_deadline(seconds);
 	do {
 		result = conversions_read(c, &lost, deadline);
 		*refused = result == CONVERSION && conversion_is_held(c);

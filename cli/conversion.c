@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "conversion.h"
 #include "tracefs.h"
@@ -123,14 +122,6 @@ enum conversions_result conversions_read(struct conversion *c, uint64_t *lost, u
 			return CONVERSIONS_STOPPED;
 		}
 	}
-}
-
-uint64_t conversions_deadline(double seconds)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ull + now.tv_nsec + (uint64_t)(seconds * 1e9);
 }
 
 const char *conversion_error(const struct conversion *c)

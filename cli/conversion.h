@@ -50,10 +50,8 @@ enum conversions_result {
 	CONVERSIONS_STOPPED,
 };
 
+/* Wait for the next until wait_deadline(). */
 enum conversions_result conversions_read(struct conversion *c, uint64_t *lost, uint64_t deadline_ns);
-
-/* CLOCK_MONOTONIC in nanoseconds, after so many seconds. */
-uint64_t conversions_deadline(double seconds);
 
 /* "EAGAIN" and the like; "" for 0. */
 const char *conversion_error(const struct conversion *c);

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "output.h"
 #include "screen.h"
+#include "wait.h"
 
 #define CLEAR		"\033[H\033[2J"
 #define HOME		"\033[H"
@@ -23,33 +21,12 @@ static struct {
 	struct termios before;
 } screen;
 
-static volatile sig_atomic_t ended;
-/* Signals that end the program.  A second one ends it even if a read of /proc hangs. */
-static sigset_t signals;
-
-static void end(int sig)
-{
-	(void)sig;
-	ended = 1;
-}
-
-static void catch_signals(void)
-{
-	static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction action = { .sa_handler = end, .sa_flags = SA_RESETHAND };
-	size_t i;
-
-	for (i = 0; i < sizeof(caught) / sizeof(caught[0]); i++) {
-		sigaction(caught[i], &action, NULL);
-		sigaddset(&signals, caught[i]);
-	}
-}
-
 bool screen_start(bool plain)
 {
 	struct termios keys;
 
-	catch_signals();
+	/* A second one ends the program even if a read of /proc hangs. */
+	wait_catch(true);
 	screen.in_place = !plain && output_knows_escapes();
 	if (!screen.in_place)
 		return false;
@@ -111,36 +88,19 @@ void screen_show(const char *text, size_t size)
 	}
 }
 
-static double now(void)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	return at.tv_sec + at.tv_nsec / 1e9;
-}
-
 bool screen_wait(double seconds)
 {
-	double deadline = now() + seconds, left;
 	struct pollfd keys = { .fd = screen.has_keys ? STDIN_FILENO : -1, .events = POLLIN };
-	struct timespec timeout;
-	sigset_t before;
+	uint64_t deadline = wait_deadline(seconds);
 	char key;
 
-	/* Let signals in during ppoll() only, or one could arrive after the check of @ended. */
-	sigprocmask(SIG_BLOCK, &signals, &before);
-	while (!ended && (left = deadline - now()) > 0) {
-		timeout.tv_sec = left;
-		timeout.tv_nsec = (left - timeout.tv_sec) * 1e9;
-		if (ppoll(&keys, 1, &timeout, &before) <= 0)
-			continue;
+	while (wait_for(&keys, deadline)) {
 		/* The terminal is gone: poll() would return at once from now on. */
 		if (read(STDIN_FILENO, &key, 1) != 1)
 			keys.fd = -1;
 		else if (key == 'q' || key == 'Q')
-			ended = 1;
+			return false;
 	}
-	sigprocmask(SIG_SETMASK, &before, NULL);
 
-	return !ended;
+	return !wait_is_ended();
 }

@@ -10,13 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cmd.h"
 #include "tracefs.h"
-
-#define NS_PER_S 1000000000ull
+#include "wait.h"
 
 /* Its directory, "" for none, and what is read there. */
 static char instance[PATH_MAX];
@@ -25,13 +23,6 @@ static int trace_pipe = -1;
 /* What was read and is not handed out yet. */
 static char buffer[16384];
 static size_t nr_buffered;
-
-static volatile sig_atomic_t signalled;
-
-static void on_signal(int number)
-{
-	signalled = number;
-}
 
 /* Where it is mounted, or NULL. */
 static const char *find_tracefs(void)
@@ -70,23 +61,6 @@ static bool write_to(const char *text, const char *format, ...)
 	errno = n;
 
 	return r >= 0;
-}
-
-static void catch_signals(void (*handler)(int number))
-{
-	/* No SA_RESTART: a write to a reader who has stopped reading has to end, too. */
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction action = { .sa_handler = handler }, before;
-	size_t i;
-
-	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-		sigaction(signals[i], &action, &before);
-		/* As nohup wants it. */
-		if (before.sa_handler == SIG_IGN)
-			sigaction(signals[i], &before, NULL);
-	}
-	/* A reader who has gone is seen as EPIPE, after which there is still to be cleaned up. */
-	signal(SIGPIPE, SIG_IGN);
 }
 
 /* A new instance has the options of the first one: a person may look at that in another format. */
@@ -145,7 +119,9 @@ const char *tracefs_open(const char *event, const char *filter)
 	}
 
 	/* Signals have to come after the instance is known to tracefs_close(). */
-	catch_signals(on_signal);
+	wait_catch(false);
+	/* A reader who has gone is seen as EPIPE, after which there is still to be cleaned up. */
+	signal(SIGPIPE, SIG_IGN);
 	atexit(tracefs_close);
 	snprintf(instance, sizeof(instance), "%s/instances/gmem-%d.XXXXXX", place, getpid());
 	if (!mkdtemp(instance)) {
@@ -175,38 +151,12 @@ void tracefs_close(void)
 		rmdir(instance);
 	*instance = '\0';
 	nr_buffered = 0;
-	catch_signals(SIG_DFL);
-}
-
-/* Wait for something to read; with nothing left to wait for, or after a signal, false. */
-static bool wait_for_more(uint64_t deadline_ns)
-{
-	struct pollfd poll = { .fd = trace_pipe, .events = POLLIN };
-	sigset_t all, before;
-	struct timespec now;
-	uint64_t left, ns;
-	int r = -1;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	ns = now.tv_sec * NS_PER_S + now.tv_nsec;
-	if (ns >= deadline_ns)
-		return false;
-
-	/* Not more than a day at once, which is no time that overflows. */
-	left = deadline_ns - ns < 86400 * NS_PER_S ? deadline_ns - ns : 86400 * NS_PER_S;
-	now = (struct timespec){ .tv_sec = left / NS_PER_S, .tv_nsec = left % NS_PER_S };
-	/* A signal after it was looked for comes within ppoll() or after it. */
-	sigfillset(&all);
-	sigprocmask(SIG_BLOCK, &all, &before);
-	if (!signalled)
-		r = ppoll(&poll, 1, &now, &before);
-	sigprocmask(SIG_SETMASK, &before, NULL);
-
-	return r >= 0;
+	wait_release();
 }
 
 enum tracefs_result tracefs_read(char *line, size_t size, uint64_t deadline_ns)
 {
+	struct pollfd readable = { .fd = trace_pipe, .events = POLLIN };
 	char *end;
 	ssize_t n;
 
@@ -214,17 +164,17 @@ enum tracefs_result tracefs_read(char *line, size_t size, uint64_t deadline_ns)
 		/* No line of the kernel is so long. */
 		if (nr_buffered == sizeof(buffer))
 			nr_buffered = 0;
-		n = signalled ? 0 : read(trace_pipe, buffer + nr_buffered, sizeof(buffer) - nr_buffered);
+		n = wait_is_ended() ? 0 : read(trace_pipe, buffer + nr_buffered, sizeof(buffer) - nr_buffered);
 		if (n > 0)
 			nr_buffered += n;
-		else if (signalled)
+		else if (wait_is_ended())
 			return TRACEFS_SIGNAL;
 		else if (!n)
 			return TRACEFS_STOPPED;
 		else if (errno != EAGAIN && errno != EINTR)
 			die("cannot read the instance of tracefs");
-		else if (!wait_for_more(deadline_ns))
-			return signalled ? TRACEFS_SIGNAL : TRACEFS_TIMEOUT;
+		else if (!wait_for(&readable, deadline_ns))
+			return wait_is_ended() ? TRACEFS_SIGNAL : TRACEFS_TIMEOUT;
 	}
 
 	n = end - buffer;
