@@ -25,18 +25,8 @@
 #define DEBUGFS		"/sys/kernel/debug/kvm"
 #define PREFIX		"gmem_"
 
-const char *const vm_counter_names[NR_VM_COUNTERS] = {
-	[CONVERSIONS_TO_PRIVATE] = "conversions_to_private",
-	[CONVERSIONS_TO_SHARED] = "conversions_to_shared",
-	[PAGES_TO_PRIVATE] = "pages_to_private",
-	[PAGES_TO_SHARED] = "pages_to_shared",
-	[REFUSED_HELD] = "refused_held",
-	[REFUSED_POISON] = "refused_poison",
-	[REFUSED_MEMORY] = "refused_memory",
-	[REFUSED_POLICY] = "refused_policy",
-	[REFUSED_CONSENT] = "refused_consent",
-	[PAGES_FILLED] = "pages_filled",
-};
+#define NAME(counter, name)	[counter] = #name,
+const char *const vm_counter_names[NR_VM_COUNTERS] = { VM_COUNTERS(NAME) };
 
 static void add(struct vm_stats_list *list, const struct vm_stats *stats)
 {

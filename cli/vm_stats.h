@@ -11,22 +11,22 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* See the kernel's <linux/kvm_gmem_stats.h>. */
-enum vm_counter {
-	CONVERSIONS_TO_PRIVATE,
-	CONVERSIONS_TO_SHARED,
-	PAGES_TO_PRIVATE,
-	PAGES_TO_SHARED,
-	REFUSED_HELD,
-	REFUSED_POISON,
-	REFUSED_MEMORY,
-	REFUSED_POLICY,
-	REFUSED_CONSENT,
-	PAGES_FILLED,
-	NR_VM_COUNTERS
-};
+/* Each, and how KVM calls it after "gmem_": see the kernel's <linux/kvm_gmem_stats.h>. */
+#define VM_COUNTERS(C)						\
+	C(CONVERSIONS_TO_PRIVATE, conversions_to_private)	\
+	C(CONVERSIONS_TO_SHARED, conversions_to_shared)		\
+	C(PAGES_TO_PRIVATE, pages_to_private)			\
+	C(PAGES_TO_SHARED, pages_to_shared)			\
+	C(REFUSED_HELD, refused_held)				\
+	C(REFUSED_POISON, refused_poison)			\
+	C(REFUSED_MEMORY, refused_memory)			\
+	C(REFUSED_POLICY, refused_policy)			\
+	C(REFUSED_CONSENT, refused_consent)			\
+	C(PAGES_FILLED, pages_filled)
 
-/* As KVM calls them, after "gmem_". */
+#define VM_COUNTER(counter, name)	counter,
+enum vm_counter { VM_COUNTERS(VM_COUNTER) NR_VM_COUNTERS };
+
 extern const char *const vm_counter_names[NR_VM_COUNTERS];
 
 struct vm_stats {
