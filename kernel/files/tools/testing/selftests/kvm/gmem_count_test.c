@@ -22,27 +22,6 @@
 
 /* Statistics */
 
-enum {
-	CONVERSIONS_TO_PRIVATE,
-	CONVERSIONS_TO_SHARED,
-	PAGES_TO_PRIVATE,
-	PAGES_TO_SHARED,
-	REFUSED_HELD,
-	REFUSED_POISON,
-	REFUSED_MEMORY,
-	REFUSED_POLICY,
-	REFUSED_CONSENT,
-	PAGES_FILLED,
-	NR_COUNTS,
-};
-
-static const char * const count_names[NR_COUNTS] = {
-	"gmem_conversions_to_private", "gmem_conversions_to_shared", "gmem_pages_to_private",
-	"gmem_pages_to_shared", "gmem_refused_held", "gmem_refused_poison",
-	"gmem_refused_memory", "gmem_refused_policy", "gmem_refused_consent",
-	"gmem_pages_filled",
-};
-
 FIXTURE(count) {
 	struct gmem_vm g;
 	/* What the VM should have counted by now. */
@@ -60,22 +39,14 @@ FIXTURE_TEARDOWN(count)
 	gmem_vm_destroy(&self->g);
 }
 
-static u64 count_of(struct gmem_vm *g, int which)
-{
-	u64 value = POISON;
-
-	kvm_get_stat(&g->vm->stats, count_names[which], &value, 1);
-	return value;
-}
-
 /* Pages are filled by whoever touches them, so that is compared where it is meant. */
 static void expect_counts(struct gmem_vm *g, const u64 *counts)
 {
 	int i;
 
 	for (i = 0; i < PAGES_FILLED; i++)
-		TEST_ASSERT(count_of(g, i) == counts[i], "%s is %lu, should be %lu",
-			    count_names[i], count_of(g, i), counts[i]);
+		TEST_ASSERT(gmem_count(g, i) == counts[i], "%s is %lu, should be %lu",
+			    gmem_count_names[i], gmem_count(g, i), counts[i]);
 }
 
 static int try(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 policy)
@@ -237,24 +208,24 @@ TEST_F(count, pages_that_the_guest_keeps)
 TEST_F(count, pages_that_are_filled)
 {
 	struct gmem_vm *g = &self->g;
-	u64 before = count_of(g, PAGES_FILLED);
+	u64 before = gmem_count(g, PAGES_FILLED);
 
 	host_write(g, 2, 'a');
-	TEST_ASSERT_EQ(count_of(g, PAGES_FILLED), before + 1);
+	TEST_ASSERT_EQ(gmem_count(g, PAGES_FILLED), before + 1);
 	host_write(g, 2, 'b');
 	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 4 * PAGE_SIZE, 2 * PAGE_SIZE);
-	TEST_ASSERT_EQ(count_of(g, PAGES_FILLED), before + 1);
+	TEST_ASSERT_EQ(gmem_count(g, PAGES_FILLED), before + 1);
 
 	/* PRESERVE leaves nothing to fill; ZERO does, where no mapping has stayed. */
 	gmem_convert(g, 2, 1, PRIVATE, PRESERVE);
 	gmem_convert(g, 2, 1, SHARED, PRESERVE);
 	TEST_ASSERT_EQ(host_read(g, 2), 'b');
-	TEST_ASSERT_EQ(count_of(g, PAGES_FILLED), before + 1);
+	TEST_ASSERT_EQ(gmem_count(g, PAGES_FILLED), before + 1);
 	if (!GUEST_DECIDES) {
 		gmem_convert(g, 2, 1, PRIVATE, ZERO);
-		TEST_ASSERT_EQ(count_of(g, PAGES_FILLED), before + 1);
+		TEST_ASSERT_EQ(gmem_count(g, PAGES_FILLED), before + 1);
 		TEST_ASSERT_EQ(guest_read(g, 2), 0);
-		TEST_ASSERT_EQ(count_of(g, PAGES_FILLED), before + 2);
+		TEST_ASSERT_EQ(gmem_count(g, PAGES_FILLED), before + 2);
 	}
 }
 

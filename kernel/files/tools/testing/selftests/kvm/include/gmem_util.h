@@ -88,6 +88,24 @@ int __gmem_get(int fd, u64 offset, u64 *size, u64 *attributes);
 /* A number in what the fdinfo of @fd has, which must be there. */
 long fdinfo_number(int fd, const char *name);
 
+/* What a VM counts of conversions in place, as it is now. */
+enum gmem_count {
+	CONVERSIONS_TO_PRIVATE,
+	CONVERSIONS_TO_SHARED,
+	PAGES_TO_PRIVATE,
+	PAGES_TO_SHARED,
+	REFUSED_HELD,
+	REFUSED_POISON,
+	REFUSED_MEMORY,
+	REFUSED_POLICY,
+	REFUSED_CONSENT,
+	PAGES_FILLED,
+	NR_COUNTS,
+};
+
+extern const char * const gmem_count_names[NR_COUNTS];
+u64 gmem_count(struct gmem_vm *g, enum gmem_count which);
+
 void punch_hole(struct gmem_vm *g, u64 page, u64 nr);
 
 /* The byte that the whole page holds, or MIXED. */

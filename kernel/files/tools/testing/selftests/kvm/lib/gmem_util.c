@@ -140,6 +140,21 @@ long fdinfo_number(int fd, const char *name)
 	return read_number(path, name);
 }
 
+const char * const gmem_count_names[NR_COUNTS] = {
+	"gmem_conversions_to_private", "gmem_conversions_to_shared", "gmem_pages_to_private",
+	"gmem_pages_to_shared", "gmem_refused_held", "gmem_refused_poison",
+	"gmem_refused_memory", "gmem_refused_policy", "gmem_refused_consent",
+	"gmem_pages_filled",
+};
+
+u64 gmem_count(struct gmem_vm *g, enum gmem_count which)
+{
+	u64 value = POISON;
+
+	kvm_get_stat(&g->vm->stats, gmem_count_names[which], &value, 1);
+	return value;
+}
+
 void punch_hole(struct gmem_vm *g, u64 page, u64 nr)
 {
 	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
