@@ -2,8 +2,8 @@
 /*
  * Random calls beside a model that is slow and obvious: an array of pages, each with
  * its state, its byte and whether somebody holds it.  Every result is compared, what the
- * kernel says of its files after each call, and the bytes as both sides read them.  A
- * sequence that differs is made as short as it gets and printed.
+ * kernel says of its files and counts of the VM after each call, and the bytes as both
+ * sides read them.  A sequence that differs is made as short as it gets and printed.
  *
  * SEED= replays, OPS= is how many calls there are.
  */
@@ -71,6 +71,8 @@ struct page_model {
 	bool in_file;
 	bool is_private;
 	bool is_held;
+	/* In the page cache. */
+	bool is_allocated;
 	/* Where GUEST_DECIDES: what the guest has, has agreed to share, and has lost. */
 	bool is_guests;
 	bool is_agreed;
@@ -82,8 +84,9 @@ struct world {
 	struct gmem_vm files[NR_FILES];
 	struct page_model pages[END];
 	int pins[END];
-	/* What the kernel counts of each. */
+	/* What the kernel counts of each file, and what it should count of the VM. */
 	int fdinfo[NR_FILES];
+	u64 counts[NR_COUNTS];
 	/* The model believes that NONE leaves zeros: to see that it is compared. */
 	bool is_wrong;
 	char difference[160];
@@ -102,6 +105,13 @@ static void differ(struct world *w, const char *what, u64 page, long is, long sh
 	if (!w->difference[0])
 		snprintf(w->difference, sizeof(w->difference),
 			 "%s of guest page %lu is %ld, should be %ld", what, page, is, should);
+}
+
+static void differ_in_count(struct world *w, const char *what, u64 is, u64 should)
+{
+	if (is != should && !w->difference[0])
+		snprintf(w->difference, sizeof(w->difference), "%s is %lu, should be %lu", what,
+			 is, should);
 }
 
 static void world_init(struct world *w)
@@ -123,6 +133,7 @@ static void world_init(struct world *w)
 	virt_map(a->vm, GMEM_GPA + UPPER * PAGE_SIZE, GMEM_GPA + UPPER * PAGE_SIZE, END - UPPER);
 
 	memset(w->pages, 0, sizeof(w->pages));
+	memset(w->counts, 0, sizeof(w->counts));
 	for (i = 0; i < END; i++) {
 		w->pages[i].in_file = i < HOLE || i >= UPPER;
 		w->pins[i] = -1;
@@ -162,11 +173,26 @@ static bool guest_can_touch(struct page_model *model)
 	       (!GUEST_DECIDES || model->is_private || model->is_guests || !model->is_held);
 }
 
-static void guest_has_touched(struct page_model *model)
+static void count_conversion(struct world *w, bool to_private, u64 nr_changed)
 {
+	if (!nr_changed)
+		return;
+
+	w->counts[to_private ? CONVERSIONS_TO_PRIVATE : CONVERSIONS_TO_SHARED]++;
+	w->counts[to_private ? PAGES_TO_PRIVATE : PAGES_TO_SHARED] += nr_changed;
+}
+
+static void guest_has_touched(struct world *w, struct page_model *model)
+{
+	/* A shared page it gets as a private one, and shares it then. */
+	if (GUEST_DECIDES && !model->is_private && !model->is_guests) {
+		count_conversion(w, true, 1);
+		count_conversion(w, false, 1);
+	}
 	if (!model->is_private)
 		model->is_agreed = true;
 	model->is_guests = true;
+	model->is_allocated = true;
 }
 
 /* Reading makes memory of what was none, so not every call is followed by it. */
@@ -186,6 +212,7 @@ static void look_at(struct world *w, u64 page)
 	}
 
 	if (!model->is_private) {
+		model->is_allocated = true;
 		seen = host_read(f, in_file);
 		if (seen != model->byte)
 			differ(w, "the host's byte", page, seen, model->byte);
@@ -194,7 +221,7 @@ static void look_at(struct world *w, u64 page)
 	if (!guest_can_touch(model))
 		return;
 	seen = guest_read(f, page);
-	guest_has_touched(model);
+	guest_has_touched(w, model);
 	if (seen != model->byte)
 		differ(w, "the guest's byte", page, seen, model->byte);
 }
@@ -209,11 +236,11 @@ static u64 counted(const char *text, const char *name)
 /* What the kernel says of a file without touching it: each stretch, and how much there is. */
 static void compare_with_kernel(struct world *w, int file)
 {
-	u64 nr = file_pages[file], nr_private = 0, page = 0, next, size, attributes;
+	u64 nr = file_pages[file], nr_private = 0, nr_allocated = 0, page, next, size, attributes;
 	char text[2048] = {};
 	int r;
 
-	while (page < nr && !w->difference[0]) {
+	for (page = 0; page < nr && !w->difference[0]; page = next) {
 		bool is_private = w->pages[guest_page(file, page)].is_private;
 
 		for (next = page + 1; next < nr; next++) {
@@ -230,32 +257,64 @@ static void compare_with_kernel(struct world *w, int file)
 			differ(w, "the kernel's stretch", guest_page(file, page), size,
 			       (next - page) * PAGE_SIZE);
 		nr_private += is_private ? next - page : 0;
-		page = next;
 	}
+	for (page = 0; page < nr; page++)
+		nr_allocated += w->pages[guest_page(file, page)].is_allocated;
 
 	if (pread(w->fdinfo[file], text, sizeof(text) - 1, 0) <= 0)
 		differ(w, "fdinfo", guest_page(file, 0), -errno, 0);
-	if (counted(text, "gmem-private:") != nr_private * PAGE_SIZE)
-		differ(w, "gmem-private", guest_page(file, 0), counted(text, "gmem-private:"),
-		       nr_private * PAGE_SIZE);
-	if (counted(text, "gmem-shared:") != (nr - nr_private) * PAGE_SIZE)
-		differ(w, "gmem-shared", guest_page(file, 0), counted(text, "gmem-shared:"),
-		       (nr - nr_private) * PAGE_SIZE);
+	differ_in_count(w, file ? "gmem-private of file 1" : "gmem-private of file 0",
+			counted(text, "gmem-private:"), nr_private * PAGE_SIZE);
+	differ_in_count(w, file ? "gmem-shared of file 1" : "gmem-shared of file 0",
+			counted(text, "gmem-shared:"), (nr - nr_private) * PAGE_SIZE);
+	differ_in_count(w, file ? "gmem-allocated of file 1" : "gmem-allocated of file 0",
+			counted(text, "gmem-allocated:"), nr_allocated * PAGE_SIZE);
 }
 
-static void convert_model(struct world *w, u64 page, const struct op *op)
+/* Pages are filled by whoever touches them first, which the model does not know. */
+static void compare_counts(struct world *w)
+{
+	int i;
+
+	for (i = 0; i < PAGES_FILLED; i++)
+		differ_in_count(w, gmem_count_names[i], gmem_count(&w->files[0], i),
+				w->counts[i]);
+}
+
+/* Whether the page has changed. */
+static bool convert_model(struct world *w, u64 page, const struct op *op)
 {
 	struct page_model *model = &w->pages[page];
 	bool to_private = op->attributes & PRIVATE;
 
 	if (!model->in_file || model->is_private == to_private)
-		return;
+		return false;
 
 	model->is_private = to_private;
 	if (op->policy == NONE && w->is_wrong)
 		model->byte = 0;
 	else
 		model->byte = expected(op->policy, model->byte);
+
+	return true;
+}
+
+static void count_result(struct world *w, const struct op *op, int result, u64 nr_changed)
+{
+	switch (result) {
+	case 0:
+		count_conversion(w, op->attributes & PRIVATE, nr_changed);
+		break;
+	case -EAGAIN:
+		w->counts[REFUSED_HELD]++;
+		break;
+	case -EOPNOTSUPP:
+		w->counts[REFUSED_POLICY]++;
+		break;
+	case -EPERM:
+		w->counts[REFUSED_CONSENT]++;
+		break;
+	}
 }
 
 /* What the page says to the conversion, 0 or an errno. */
@@ -296,7 +355,7 @@ static void let_take_back(struct world *w, u64 page, const struct op *op)
 
 static void apply_file_convert(struct world *w, const struct op *op)
 {
-	u64 end = op->first + op->nr, i, where, should_where = POISON;
+	u64 end = op->first + op->nr, nr_changed = 0, i, where, should_where = POISON;
 	int r, should = 0;
 
 	for (i = op->first; i < min(end, file_pages[op->file]); i++)
@@ -316,7 +375,8 @@ static void apply_file_convert(struct world *w, const struct op *op)
 			should_where = i * PAGE_SIZE;
 	}
 	for (i = op->first; !should && i < end; i++)
-		convert_model(w, guest_page(op->file, i), op);
+		nr_changed += convert_model(w, guest_page(op->file, i), op);
+	count_result(w, op, should, nr_changed);
 
 	if (r != should)
 		differ(w, "result", guest_page(op->file, op->first), r, should);
@@ -328,7 +388,7 @@ static void apply_file_convert(struct world *w, const struct op *op)
 
 static void apply_vm_convert(struct world *w, const struct op *op)
 {
-	u64 end = op->first + op->nr, i, where, should_where = POISON;
+	u64 end = op->first + op->nr, nr_changed = 0, i, where, should_where = POISON;
 	int r, should = 0;
 
 	for (i = op->first; i < min_t(u64, end, END); i++)
@@ -357,7 +417,8 @@ static void apply_vm_convert(struct world *w, const struct op *op)
 			should_where = GMEM_GPA + i * PAGE_SIZE;
 	}
 	for (i = op->first; !should && i < min_t(u64, end, END); i++)
-		convert_model(w, i, op);
+		nr_changed += convert_model(w, i, op);
+	count_result(w, op, should, nr_changed);
 
 	if (r != should)
 		differ(w, "result", op->first, r, should);
@@ -386,6 +447,7 @@ static void apply_punch(struct world *w, const struct op *op)
 
 		model->byte = 0;
 		model->is_held = false;
+		model->is_allocated = false;
 		if (model->is_guests && !LOST_PAGES_COME_BACK) {
 			model->is_lost = true;
 			model->is_guests = false;
@@ -411,6 +473,7 @@ static void apply_pin(struct world *w, const struct op *op, bool pin)
 			differ(w, "pin", page, r, w->pages[page].is_private ? -EFAULT : 0);
 		if (!r) {
 			w->pages[page].is_held = true;
+			w->pages[page].is_allocated = true;
 		} else {
 			close(w->pins[page]);
 			w->pins[page] = -1;
@@ -443,13 +506,14 @@ static void apply(struct world *w, const struct op *op)
 		if (w->pages[page].is_private)
 			break;
 		host_write(f, op->first, op->byte);
+		w->pages[page].is_allocated = true;
 		w->pages[page].byte = op->byte;
 		break;
 	case GUEST_WRITE:
 		if (!guest_can_touch(&w->pages[page]))
 			break;
 		guest_write(f, page, op->byte);
-		guest_has_touched(&w->pages[page]);
+		guest_has_touched(w, &w->pages[page]);
 		w->pages[page].byte = op->byte;
 		break;
 	case PUNCH:
@@ -458,10 +522,14 @@ static void apply(struct world *w, const struct op *op)
 	case ALLOCATE:
 		if (fallocate(f->fd, FALLOC_FL_KEEP_SIZE, op->first * PAGE_SIZE, PAGE_SIZE))
 			differ(w, "allocate", page, -errno, 0);
+		w->pages[page].is_allocated = true;
 		break;
 	case PRE_FAULT:
-		if (HAS_PRE_FAULT && __vcpu_ioctl(f->vcpu, KVM_PRE_FAULT_MEMORY, &range))
+		if (!HAS_PRE_FAULT)
+			break;
+		if (__vcpu_ioctl(f->vcpu, KVM_PRE_FAULT_MEMORY, &range))
 			differ(w, "pre-fault", page, -errno, 0);
+		w->pages[page].is_allocated = true;
 		break;
 	case PIN:
 	case UNPIN:
@@ -479,6 +547,7 @@ static void apply(struct world *w, const struct op *op)
 
 	for (i = 0; i < NR_FILES; i++)
 		compare_with_kernel(w, i);
+	compare_counts(w);
 	if (!op->look)
 		return;
 	for (i = 0; i < END; i++)
