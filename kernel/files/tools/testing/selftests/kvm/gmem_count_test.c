@@ -119,6 +119,66 @@ TEST_F(count, calls_on_the_vm)
 	}
 }
 
+/* Pages of another file, whose second half the guest has in front of its first. */
+#define OTHER_PAGES	16
+#define OTHER_HALF	(OTHER_PAGES / 2)
+
+static void bind_other_file(struct gmem_vm *g, struct gmem_vm *other)
+{
+	u64 gpa = GMEM_GPA + GMEM_PAGES * PAGE_SIZE, half = OTHER_HALF * PAGE_SIZE;
+
+	*other = (struct gmem_vm){ .vm = g->vm, .nr_pages = OTHER_PAGES };
+	other->fd = vm_create_guest_memfd(g->vm, 2 * half, GMEM_IN_PLACE);
+	other->mem = kvm_mmap(2 * half, PROT_READ | PROT_WRITE, MAP_SHARED, other->fd);
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT + 1, KVM_MEM_GUEST_MEMFD, gpa, half,
+				   other->mem + half, other->fd, half);
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT + 2, KVM_MEM_GUEST_MEMFD, gpa + half, half,
+				   other->mem, other->fd, 0);
+}
+
+static int try_vm(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 policy)
+{
+	return __gmem_convert(g->vm->fd, GMEM_GPA + page * PAGE_SIZE, nr * PAGE_SIZE,
+			      attributes, policy, NULL);
+}
+
+/* One conversion, however many memslots and files it is of; each page once. */
+TEST_F(count, calls_on_the_vm_over_two_files_and_three_memslots)
+{
+	struct gmem_vm *g = &self->g, other;
+	u64 *counts = self->counts;
+	int pipefd[2];
+
+	bind_other_file(g, &other);
+	TEST_ASSERT_EQ(try(&other, 6, 4, PRIVATE, ANY_TO_PRIVATE), 0);
+	counts[CONVERSIONS_TO_PRIVATE] += 1;
+	counts[PAGES_TO_PRIVATE] += 4;
+	expect_counts(g, counts);
+
+	/* 3 pages of the first file, and of the other 8 and 7, of which 2 and 1 are. */
+	TEST_ASSERT_EQ(try_vm(g, 13, 3 + 8 + 7, PRIVATE, ANY_TO_PRIVATE), 0);
+	counts[CONVERSIONS_TO_PRIVATE] += 1;
+	counts[PAGES_TO_PRIVATE] += 3 + 6 + 6;
+	expect_counts(g, counts);
+	TEST_ASSERT_EQ(try_vm(g, 13, 3 + 8 + 7, PRIVATE, ANY_TO_PRIVATE), 0);
+	expect_counts(g, counts);
+
+	TEST_ASSERT_EQ(try_vm(g, 0, GMEM_PAGES + OTHER_PAGES, SHARED, ZERO), 0);
+	counts[CONVERSIONS_TO_SHARED] += 1;
+	counts[PAGES_TO_SHARED] += 3 + 8 + 8;
+	expect_counts(g, counts);
+
+	/* A page of the last memslot refuses: no part has been converted or counted. */
+	TEST_ASSERT_EQ(pin_in_pipe(other.mem + 2 * PAGE_SIZE, pipefd), 0);
+	TEST_ASSERT_EQ(try_vm(g, 0, GMEM_PAGES + OTHER_PAGES, PRIVATE, ANY_TO_PRIVATE), -EAGAIN);
+	counts[REFUSED_HELD] += 1;
+	expect_counts(g, counts);
+	unpin_pipe(pipefd);
+
+	kvm_munmap(other.mem, OTHER_PAGES * PAGE_SIZE);
+	close(other.fd);
+}
+
 TEST_F(count, pages_that_are_held)
 {
 	struct gmem_vm *g = &self->g;
