@@ -3,6 +3,8 @@
  * What can be seen of in-place memory: KVM_GET_MEMORY_ATTRIBUTES2 at every boundary and
  * beside conversions, and the counts of fdinfo.  What is counted and traced of
  * conversions is in gmem_count_test.
+ *
+ * SEED= replays, OPS= is how many questions there are.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -276,7 +278,11 @@ TEST_F(show, each_answer_beside_conversions_was_true_at_one_instant)
 		.end = FLIP_END,
 	};
 	u64 nr = env_number("OPS", 20000), nr_private = 0, done, page, size, attributes;
+	u64 seed = env_number("SEED", time(NULL));
 	pthread_t thread;
+
+	printf("# measured: %lu questions, replay with SEED=%lu\n", nr, seed);
+	srandom(seed);
 
 	for (page = 0; page < FLIP_PAGES; page++) {
 		if (is_private_in(page, false))
