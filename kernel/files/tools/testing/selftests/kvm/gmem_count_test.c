@@ -368,12 +368,13 @@ FIXTURE_TEARDOWN(trace)
 	rmdir(INSTANCE);
 }
 
-#define EVENT_FORMAT	"kvm_gmem_convert: vm=%d ino=%lu start=%lx size=%lx attributes=%lx policy=%lu changed=%lx result=%d error_offset=%lx refs=%u maps=%u pins=%u took_ns=%lu locked_ns=%lu"
+#define EVENT_FORMAT	"kvm_gmem_convert: vm=%d ino=%lu start=%lx size=%lx attributes=%lx policy=%lu changed=%lx result=%d error_offset=%lx error_ino=%lu refs=%u maps=%u pins=%u took_ns=%lu locked_ns=%lu"
 
 struct event {
 	int vm;
 	int result;
 	unsigned long ino, start, size, attributes, policy, changed, error_offset;
+	unsigned long error_ino;
 	unsigned int refs, maps, pins;
 	unsigned long took_ns, locked_ns;
 };
@@ -395,9 +396,9 @@ static int take_events(struct event *last)
 		nr_read = sscanf(at, EVENT_FORMAT, &event.vm, &event.ino, &event.start,
 				 &event.size, &event.attributes, &event.policy,
 				 &event.changed, &event.result, &event.error_offset,
-				 &event.refs, &event.maps, &event.pins, &event.took_ns,
-				 &event.locked_ns);
-		TEST_ASSERT(nr_read == 14, "%d fields of: %s", nr_read, line);
+				 &event.error_ino, &event.refs, &event.maps, &event.pins,
+				 &event.took_ns, &event.locked_ns);
+		TEST_ASSERT(nr_read == 15, "%d fields of: %s", nr_read, line);
 		/* Others may convert meanwhile. */
 		if (event.vm != getpid())
 			continue;
@@ -414,22 +415,29 @@ static int take_events(struct event *last)
 	return nr;
 }
 
+static u64 inode_of(struct gmem_vm *g)
+{
+	struct stat st;
+
+	TEST_ASSERT_EQ(fstat(g->fd, &st), 0);
+	return st.st_ino;
+}
+
 /* One event of the file, for a call with these fields. */
 static struct event expect_event(struct gmem_vm *g, u64 page, u64 nr, u64 attributes,
 				 u64 policy, u64 nr_changed, int result)
 {
 	struct event event;
-	struct stat st;
 
-	TEST_ASSERT_EQ(fstat(g->fd, &st), 0);
 	TEST_ASSERT_EQ(take_events(&event), 1);
-	TEST_ASSERT_EQ(event.ino, st.st_ino);
+	TEST_ASSERT_EQ(event.ino, inode_of(g));
 	TEST_ASSERT_EQ(event.start, page * PAGE_SIZE);
 	TEST_ASSERT_EQ(event.size, nr * PAGE_SIZE);
 	TEST_ASSERT_EQ(event.attributes, attributes);
 	TEST_ASSERT_EQ(event.policy, policy);
 	TEST_ASSERT_EQ(event.changed, nr_changed * PAGE_SIZE);
 	TEST_ASSERT_EQ(event.result, result);
+	TEST_ASSERT_EQ(event.error_ino, result ? inode_of(g) : 0);
 	TEST_ASSERT(event.took_ns && event.locked_ns <= event.took_ns,
 		    "The call took %lu ns, %lu of them with the lock", event.took_ns,
 		    event.locked_ns);
@@ -471,6 +479,40 @@ TEST_F(trace, calls_on_the_vm_have_no_file)
 	TEST_ASSERT_EQ(event.ino, 0);
 	TEST_ASSERT_EQ(event.start, GMEM_GPA + PAGE_SIZE);
 	TEST_ASSERT_EQ(event.changed, 2 * PAGE_SIZE);
+}
+
+/* Where a call on the VM was refused: in guest memory, and in which file, if in one. */
+TEST_F(trace, page_of_a_file_that_refuses_a_call_on_the_vm)
+{
+	struct gmem_vm *g = &self->g, other;
+	struct event event;
+	int pipefd[2];
+
+	bind_other_file(g, &other);
+	TEST_ASSERT_EQ(pin_in_pipe(other.mem + 2 * PAGE_SIZE, pipefd), 0);
+	TEST_ASSERT_EQ(try_vm(g, 0, GMEM_PAGES + OTHER_PAGES, PRIVATE, ANY_TO_PRIVATE), -EAGAIN);
+	TEST_ASSERT_EQ(take_events(&event), 1);
+	TEST_ASSERT_EQ(event.result, -EAGAIN);
+	TEST_ASSERT_EQ(event.ino, 0);
+	TEST_ASSERT_EQ(event.error_offset,
+		       GMEM_GPA + (GMEM_PAGES + OTHER_HALF + 2) * PAGE_SIZE);
+	TEST_ASSERT_EQ(event.error_ino, inode_of(&other));
+	TEST_ASSERT_EQ(event.refs, 2);
+	unpin_pipe(pipefd);
+
+	TEST_ASSERT_EQ(try_vm(g, 0, GMEM_PAGES + OTHER_PAGES, PRIVATE, ANY_TO_PRIVATE), 0);
+	TEST_ASSERT_EQ(take_events(&event), 1);
+	TEST_ASSERT_EQ(event.changed, (GMEM_PAGES + OTHER_PAGES) * PAGE_SIZE);
+	TEST_ASSERT_EQ(event.error_offset, 0);
+	TEST_ASSERT_EQ(event.error_ino, 0);
+
+	/* Beyond the memslots no file has anything. */
+	TEST_ASSERT_EQ(try_vm(g, GMEM_PAGES + OTHER_PAGES - 1, 2, SHARED, ZERO), -EOPNOTSUPP);
+	TEST_ASSERT_EQ(take_events(&event), 1);
+	TEST_ASSERT_EQ(event.error_offset, GMEM_GPA + (GMEM_PAGES + OTHER_PAGES) * PAGE_SIZE);
+	TEST_ASSERT_EQ(event.error_ino, 0);
+	kvm_munmap(other.mem, OTHER_PAGES * PAGE_SIZE);
+	close(other.fd);
 }
 
 /* What another process does with a VM of its own has the number of that process. */
