@@ -66,8 +66,8 @@ static int check_room(const struct gmem_vm *vm, const struct binding *new)
 }
 
 /*
- * With two backings the VM's attributes say who is private, by gpa.  Outside of bindings
- * everything is shared, so that a slot which the library does not know works.  Shared
+ * With two backings the VM's attributes say which pages are private, by gpa.  Outside of
+ * bindings everything is shared, so that a slot which the library does not know works.  Shared
  * ranges are set as well, in case an unbinding could not; KVM sees when nothing changes.
  */
 static int set_attributes(const struct binding *b, bool bind)

@@ -15,7 +15,7 @@
 
 /* ---- The kernel ------------------------------------------------------------ */
 
-/* What one call of the kernel can convert, from *@at on; *@at is moved behind it. */
+/* What one call of the kernel can convert, from *@at on; *@at is moved past it. */
 static bool next_call(const struct request *req, uint64_t *at, struct gmem_range *call)
 {
 	bool by_gpa = req->vm->probe.mechanism == GMEM_TWO_BACKINGS;

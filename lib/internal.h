@@ -47,7 +47,7 @@ struct listening {
 
 /*
  * What somebody changes: everything, a range of guest physical addresses, offsets of a
- * memory, or both of these.  On the stack of who does it.
+ * memory, or both of these.  On the stack of whoever does it.
  */
 struct turn {
 	struct turn *next;
@@ -129,7 +129,7 @@ int check_request(const struct request *req, uint64_t size, uint64_t attributes)
 int check_bindings(struct request *req);
 /*
  * The part of a request that begins at *@at, in one memory and bound in one piece, or
- * unbound; *@at is moved behind it.  False at the end.  By gpa, that everything is
+ * unbound; *@at is moved past it.  False at the end.  By gpa, that everything is
  * bound has been checked, and stays so.  @lock is held.
  */
 bool next_part(const struct request *req, uint64_t *at, struct gmem_range *part);
@@ -155,10 +155,10 @@ int tell_binding(struct gmem_vm *vm, uint64_t gpa, uint64_t size, bool let_go, b
 
 /* binding.c */
 
-/* The binding that @gpa is in, or the first behind it, or NULL. */
+/* The binding that @gpa is in, or the first after it, or NULL. */
 const struct binding *binding_at(const struct gmem_vm *vm, uint64_t gpa);
 /*
- * What is bound of @gmem around @offset, or NULL; then *@end, which is behind @offset, is
+ * What is bound of @gmem around @offset, or NULL; then *@end, which is above @offset, is
  * lowered to where the next binding begins.
  */
 const struct binding *binding_of(const struct gmem *gmem, uint64_t offset, uint64_t *end);

@@ -104,7 +104,7 @@ int tell_all(struct request *req)
 
 /* ---- What is bound and shared ----------------------------------------------- */
 
-/* The next range of shared pages in one binding, from *@gpa on; *@gpa is moved behind it. */
+/* The next range of shared pages in one binding, from *@gpa on; *@gpa is moved past it. */
 static bool next_shared(struct gmem_vm *vm, uint64_t *gpa, uint64_t end, struct gmem_range *range)
 {
 	const struct binding *b;

@@ -9,7 +9,7 @@
 
 /*
  * The next range from *@at on that is bound in one piece, or not at all, and of which the
- * kernel has another state than the library; *@at is moved behind it.  1, 0 at the end, or
+ * kernel has another state than the library; *@at is moved past it.  1, 0 at the end, or
  * -errno.
  */
 static int next_difference(struct gmem *gmem, uint64_t *at, struct gmem_range *difference)
