@@ -5,7 +5,7 @@
  *
  * Rules for everything here:
  *
- * - A function that can fail returns 0 or -errno; the variable errno says nothing then.
+ * - A function that can fail returns 0 or -errno; the value of errno is then unspecified.
  *   None prints, exits or keeps anything outside of the objects that the caller holds.
  * - Addresses, offsets and sizes are in bytes and multiples of the page size.  A gpa is
  *   a guest physical address, an offset counts from the beginning of a memory.
@@ -15,12 +15,12 @@
  * - Safe in all threads: gmem_convert(), gmem_convert_gpa(), gmem_lookup(),
  *   gmem_lookup_gpa(), gmem_verify(), gmem_rebuild(), gmem_handle_exit(), gmem_bind(),
  *   gmem_exclude(), gmem_unbind(), adding and removing listeners, and what returns a
- *   constant.  What touches the same range waits
- *   for what came before; the rest runs side by side.  Listeners come and go alone.
- *   Creating and gmem_map() may run beside all of it; gmem_destroy() beside all that does
- *   not use the memory.
+ *   constant.  What touches the same range waits for what came before; the rest runs side
+ *   by side.  Adding or removing a listener runs alone.  Creating and gmem_map() may run
+ *   beside all of it; gmem_destroy() beside all that does not use the memory.
  * - A listener and the busy hook are called while others wait.  They may look up, and must
- *   not convert, bind, unbind, verify, rebuild, destroy, add or remove; nor wait for who does.
+ *   not convert, bind, unbind, verify, rebuild, destroy, add or remove; nor wait for a thread
+ *   that does.
  * - No conversion, lookup or exit allocates memory.
  */
 #ifndef GMEM_H
@@ -121,7 +121,10 @@ struct gmem_vm_opts {
  */
 int gmem_vm_init(int vm_fd, const struct gmem_vm_opts *opts, struct gmem_vm **vm);
 
-/* Forget @vm, whose memories must have been destroyed.  NULL is ignored. */
+/*
+ * Forget @vm, whose memories must have been destroyed and whose IOMMUs removed.  Listeners
+ * need not be removed; those that are left are not told.  NULL is ignored.
+ */
 void gmem_vm_exit(struct gmem_vm *vm);
 
 /* What gmem_probe() found; valid until gmem_vm_exit(). */
@@ -160,7 +163,7 @@ int gmem_shared_fd(const struct gmem *gmem);
 int gmem_private_fd(const struct gmem *gmem);
 
 /*
- * Map @gmem for the host at *@hva, for as long as it lives; a second call returns
+ * Map @gmem for the host at *@hva, until it is destroyed; a second call returns
  * the same.  In place, touching a private page is SIGBUS; with two backings it reads
  * something that is not what the guest reads.  -ENOMEM and what mmap() returns.
  */
@@ -170,7 +173,7 @@ int gmem_map(struct gmem *gmem, void **hva);
  * Make [@offset, +@size) of @gmem what the guest has at [@gpa, +@size), as KVM's
  * memslot @slot.  Maps @gmem.  A page of a memory is bound at most once.
  *
- * -EINVAL: alignment, size, behind the end; -EEXIST: overlaps what is bound or
+ * -EINVAL: alignment, size, beyond the end; -EEXIST: overlaps what is bound or
  * excluded, or the slot's number is taken; -ENOMEM; what KVM_SET_USER_MEMORY_REGION2
  * returns.  On failure nothing is bound.
  */
@@ -216,13 +219,15 @@ struct gmem_range {
  * holds all of it.
  *
  * Conversions that run side by side call a listener side by side.  begin() and commit() may
- * be NULL.  They are around the ranges that one listener is told
- * of together, in one thread, so that it can collect them and send one message: begin()
- * says what they become, and commit() has the answer, 0 or -errno.  A listener with commit() that refuses, in
- * whichever of the functions, has taken all of them back itself: commit() is not called
- * after another has refused, and nothing of it is undone.
+ * be NULL.  They are around the ranges that one listener is told of together, in one thread,
+ * so that it can collect them and send one message.  begin() says what they become, and
+ * returns 0, or -errno to refuse the conversion; commit() has the answer, 0 or -errno.
+ * commit() is not called when begin(), before_private() or after_shared() of the same
+ * listener has refused.  A listener with commit() that refuses, in whichever of the
+ * functions, has taken all of them back itself, and nothing of it is undone.
  *
- * An undo goes on when a listener refuses, and result->undo_error has what the first one
+ * The undo of a conversion tells of each range separately, between a begin() and a commit() of
+ * its own.  It goes on when a listener refuses, and result->undo_error has what the first one
  * returned.  A range that one does not let go of stays shared.  What stays shared, as the
  * undo failed or was declined, is told to all with after_shared().  So in the end each has
  * heard of what is shared and what is not, and has agreed but where it refused itself.
@@ -246,7 +251,9 @@ struct gmem_listener {
 #define GMEM_LISTENER_REPLAY	(1ull << 0)
 /*
  * It can let go of a range in which it does not hold every page.  Then before_private() is
- * told of each part of a request once, rather than of each range that changes.
+ * told of each part of a request once, rather than of each range that changes.  An undo,
+ * unbinding and removing tell it of each range separately all the same, and after_shared() is
+ * told of shared ranges only.
  */
 #define GMEM_LISTENER_GAPS	(1ull << 1)
 
@@ -287,25 +294,31 @@ struct gmem_iommu_opts {
  * gmem_unbind().  What is private, or not in a memory of @vm, is never mapped by it, and
  * nobody else may map or unmap in the range of the bindings.
  *
- * Attach the devices first, as an IOAS without one pins nothing and fails later, when one is
- * attached, over what is private by then.
+ * Attach the devices first: an IOAS without one pins nothing, so its mappings are not checked
+ * until one is attached.  A second device may join the IOAS or the container at any time, and
+ * needs no call here.
  *
- * An iommufd is best.  Without mappings, and with no other IOAS for VFIO's calls
- * (IOMMU_VFIO_IOAS), it is made to have small pages; then a range that is shared is one
- * mapping, from which conversions cut.  Otherwise each page is a mapping of its own, of which
- * a container has vfio_iommu_type1.dma_entry_limit, 65535 unless it is raised: 256 MiB.
+ * An iommufd is best.  Without mappings, and with no other IOAS for VFIO's compatibility calls
+ * (IOMMU_VFIO_IOAS, which is set here and cleared as the IOMMU is removed), it is made to have
+ * small pages; then a range that is shared is one mapping, from which conversions cut.  So map
+ * what is the caller's after this.  Otherwise each page is a mapping of its own, of which a
+ * container has vfio_iommu_type1.dma_entry_limit, 65535 unless it is raised: 256 MiB.
  *
- * -EINVAL, -ENOTTY, -EBADF, -ENODEV: not an iommufd with an IOAS, nor a container with an
- * IOMMU; -ENOENT: no such IOAS; -ENOSPC: more shared pages than type1 has mappings; -ENOMEM: also the limit of locked
- * memory; what else the kernel says to the first mapping, as -EINVAL for addresses that the
- * IOMMU does not have.  Then nothing is mapped.
+ * -EINVAL, -ENOTTY, -EBADF: not an iommufd with an IOAS, nor a container with an IOMMU; -EINVAL
+ * also: the IOMMU does not have an address at which shared memory is bound; -ENODEV: an
+ * iommufd, ioas_id 0, and no IOAS for VFIO's calls; -ENOENT: no such IOAS; -EEXIST: something
+ * is mapped there; -ENOSPC: more shared pages than type1 has mappings; -ENOMEM: also the limit
+ * of locked memory; -E2BIG; what else the kernel returns for a mapping.  Then nothing is mapped.
  */
 int gmem_add_iommu(struct gmem_vm *vm, const struct gmem_iommu_opts *opts,
 		   struct gmem_iommu **iommu);
 
 /*
- * Unmap all of it.  NULL is ignored.  @iommu is gone in any case; -errno is what the
- * kernel said first when it did not unmap, and then closing @fd does.
+ * Unmap all of it.  NULL is ignored.  @iommu is gone in any case; -errno is the first with
+ * which the kernel refused to unmap, and then closing @fd unmaps.
+ *
+ * To be called before the last group leaves a container, which loses its IOMMU then:
+ * conversions would fail with -EINVAL until this is called.
  */
 int gmem_remove_iommu(struct gmem_iommu *iommu);
 
@@ -325,10 +338,11 @@ struct gmem_convert_opts {
 	uint32_t flags;
 	/*
 	 * For how long, in milliseconds from the call, a page that somebody holds is tried
-	 * again; 0: not at all.  @busy, if there is one, is called before each new attempt
-	 * with the address of that page, as the request counts it, and with how many
-	 * attempts have failed.  It is to make the holder let go, and returns 0 for another
-	 * attempt, or -errno to give up with that.  See above for what it must not.
+	 * again; 0: not at all, and @busy is not called.  @busy, if there is one, is called
+	 * before each new attempt with the address of that page, as the request counts it,
+	 * and with how many attempts have failed.  It is to make the holder let go, and
+	 * returns 0 for another attempt, or -errno to give up with that.  See above for what
+	 * it must not.
 	 */
 	uint32_t timeout_ms;
 	int (*busy)(void *arg, uint64_t where, unsigned int attempts);
@@ -369,9 +383,10 @@ struct gmem_result {
 	unsigned int attempts;		/* calls of the kernel that ended with -EAGAIN */
 	/*
 	 * After a failure, what is not as it was: [left, +left_size), as the request counts
-	 * it, holds all pages that stayed converted, and between them others may have gone
-	 * back: gmem_lookup() knows.  left_size 0 if the undo worked, or was not needed.
-	 * undo_error is what the undo met first.
+	 * it, is the smallest range that contains all pages that stayed converted; pages in
+	 * it may have been converted back: gmem_lookup() knows.  left_size 0 if the undo
+	 * worked, or was not needed.  undo_error is the first error of the undo, -ECANCELED
+	 * with GMEM_NO_UNDO.
 	 */
 	uint64_t left;
 	uint64_t left_size;
@@ -400,10 +415,12 @@ struct gmem_result {
  *		@opts or @result without its size
  * -ENXIO	nothing is bound at result->where
  * -EPERM	what is at result->where is excluded (GMEM_STEP_CHECK), or is the guest's, which
- *		has not agreed to share it (GMEM_STEP_CONVERT): a protected VM of arm64.  To
- *		wait does not help, so it is not tried again
+ *		has not agreed to share it (GMEM_STEP_CONVERT): a protected VM of arm64.
+ *		Waiting does not help, so it is not tried again
  * -EOPNOTSUPP	the policy cannot be had in this direction; gmem_probe says which can
- * -EAGAIN	the page at result->where is held by somebody: a pin, an IOMMU, a pipe
+ * -EAGAIN	the page at result->where is held by somebody: a pin, an IOMMU, a pipe;
+ *		gmem-who(1) says who may hold it.  With two backings a held page does not
+ *		refuse: its holder keeps one that is no longer the guest's
  * -EHWPOISON	the page at result->where has a memory error
  * -ENOMEM	the kernel could not track the new state
  * -EIO		the caller is not the process that created the VM
@@ -420,12 +437,12 @@ int gmem_convert_gpa(struct gmem_vm *vm, uint64_t gpa, uint64_t size, uint64_t a
 int gmem_convert(struct gmem *gmem, uint64_t offset, uint64_t size, uint64_t attributes,
 		 const struct gmem_convert_opts *opts, struct gmem_result *result);
 
-/* ---- Who is private ------------------------------------------------------ */
+/* ---- Which pages are private ---------------------------------------------- */
 
 /*
  * The longest range from @offset on that has one state, and is bound in one piece or not
  * at all.  To visit all: begin at 0 and go on at range->offset + range->size.
- * -EINVAL: alignment, or behind the end.
+ * -EINVAL: alignment, or beyond the end.
  */
 int gmem_lookup(struct gmem *gmem, uint64_t offset, struct gmem_range *range);
 
@@ -434,15 +451,15 @@ int gmem_lookup_gpa(struct gmem_vm *vm, uint64_t gpa, struct gmem_range *range);
 
 /*
  * Compare the library's states of @gmem with the kernel's.  0: they are the same.  1: they
- * differ, as somebody has converted behind the library's back, and *@first_difference, which
+ * differ, as somebody has converted without the library, and *@first_difference, which
  * may be NULL, is the range at the lowest offset that does: all of it one state, bound in one
  * piece or not at all, and its attributes are the kernel's.
  *
  * Waits for conversions of @gmem that came before, and those that come later wait for it.  It
  * takes as long as @gmem is mixed.
  *
- * -EOPNOTSUPP: two backings, or a kernel that does not say who is private; -EIO: its answer
- * makes no sense.
+ * -EOPNOTSUPP: two backings, or a kernel that does not say which pages are private; -EIO: its
+ * answer makes no sense.
  */
 int gmem_verify(struct gmem *gmem, struct gmem_range *first_difference);
 
@@ -463,6 +480,9 @@ int gmem_rebuild(struct gmem *gmem);
  * Do what the guest asked for, after KVM_RUN returned @run_error (0 or -errno) with
  * @run: KVM_EXIT_MEMORY_FAULT, with -EFAULT or success, or the KVM_EXIT_HYPERCALL of
  * KVM_HC_MAP_GPA_RANGE.  Call it before looking at anything else.
+ *
+ * A guest of KVM_X86_SW_PROTECTED_VM cannot mark an access as private or shared, so it asks by
+ * the hypercall only.
  *
  * In a protected VM of arm64 the first is the guest's hypercall as well, by which it agrees
  * to share a page or takes it back.  It has no answer: the guest executes it again when the
