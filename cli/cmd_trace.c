@@ -107,9 +107,10 @@ static void print_json(const struct conversion *c, const struct whose *whose, ui
 	       c->size, to_private(c) ? "private" : "shared", gmem_policy_name(c->policy), c->changed,
 	       c->result);
 	if (c->result)
-		printf("\"%s\", \"error_offset\": %" PRIu64, conversion_error(c), c->error_offset);
+		printf("\"%s\", \"error_offset\": %" PRIu64 ", \"error_ino\": %" PRIu64,
+		       conversion_error(c), c->error_offset, c->error_ino);
 	else
-		printf("null, \"error_offset\": null");
+		printf("null, \"error_offset\": null, \"error_ino\": null");
 	if (conversion_is_held(c))
 		printf(", \"references\": %u, \"maps\": %u, \"pins\": %u, \"pinned\": %s", c->refs, c->maps,
 		       c->pins, c->pins ? "true" : "false");

@@ -10,6 +10,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -219,7 +220,7 @@ static bool may_hold(const struct proc_fd *fd, void *arg)
 	    strncmp(fd->target, "/dev/vhost-vdpa", strlen("/dev/vhost-vdpa")))
 		return maps_it(s, fd->pid) &&
 		       found(s, fd->pid, "vhost", GUESS,
-			     "descriptor %d has a vhost, which holds what it sends or receives for as long as that takes",
+			     "descriptor %d is a vhost device, which holds what it sends or receives for as long as that takes",
 			     fd->fd);
 
 	for (i = 0; i < sizeof(pinners) / sizeof(pinners[0]); i++) {
@@ -227,10 +228,14 @@ static bool may_hold(const struct proc_fd *fd, void *arg)
 			continue;
 		/* Counted where it was mapped, so of a descriptor that was handed on by another. */
 		pinned = proc_status(fd->pid, pinners[i].account);
-		found(s, fd->pid, pinners[i].kind,
-		      pinned && maps_it(s, fd->pid) ? LIKELY : GUESS,
-		      "descriptor %d; the process has %" PRIu64 " KiB pinned: unmap the page there",
-		      fd->fd, pinned);
+		if (pinned)
+			found(s, fd->pid, pinners[i].kind, maps_it(s, fd->pid) ? LIKELY : GUESS,
+			      "descriptor %d; the process has %" PRIu64 " KiB pinned: unmap the page there",
+			      fd->fd, pinned);
+		else
+			found(s, fd->pid, pinners[i].kind, GUESS,
+			      "descriptor %d; this process has nothing pinned, another that had it may have",
+			      fd->fd);
 	}
 
 	return has_pipe(fd, s);
@@ -239,23 +244,23 @@ static bool may_hold(const struct proc_fd *fd, void *arg)
 /* ---- What the kernel says of a refusal ------------------------------------------ */
 
 /*
- * Refusals of the page: by its file, or by a guest physical address, as conversions of the
- * VM's ranges are said.
+ * Refusals of the page of its file: at its offset, or at a guest physical address, as
+ * conversions of the VM's ranges are said.
  */
 static void filter_refusals(const struct search *s, pid_t pid, int fd, char *filter, size_t size)
 {
-	uint64_t vm = proc_fdinfo(pid, fd, "gmem-vm");
 	struct guest_memfd_slots slots;
 	uint64_t gpa;
 	size_t i, n;
 
-	n = snprintf(filter, size, "result == %d && ((ino == %" PRIu64 " && error_offset == %" PRIu64 ")",
+	n = snprintf(filter, size,
+		     "result == %d && error_ino == %" PRIu64 " && ((ino != 0 && error_offset == %" PRIu64 ")",
 		     -EAGAIN, (uint64_t)s->file.ino, s->offset);
 	guest_memfd_read_slots(pid, fd, &slots);
 	for (i = 0; i < slots.nr && size - n > 128; i++) {
 		if (guest_memfd_gpa(&slots.at[i], s->offset, &gpa))
-			n += snprintf(filter + n, size - n, " || (ino == 0 && vm == %" PRIu64
-				      " && error_offset == %" PRIu64 ")", vm, gpa);
+			n += snprintf(filter + n, size - n, " || (ino == 0 && error_offset == %" PRIu64 ")",
+				      gpa);
 	}
 	snprintf(filter + n, size - n, ")");
 	free(slots.at);
@@ -306,6 +311,22 @@ static void say_refusal(const struct search *s, pid_t pid, int fd, double second
 		printf("no conversion was refused for it within %g s\n", seconds);
 }
 
+/* Say why the descriptor is none to look at. */
+static void __attribute__((noreturn)) die_of_file(pid_t pid, int fd)
+{
+	bool is_missing = errno == ENOENT;
+
+	if (is_missing && kill(pid, 0) && errno == ESRCH) {
+		errno = 0;
+		die("there is no process %d", pid);
+	}
+	if (is_missing) {
+		errno = 0;
+		die("process %d has no descriptor %d", pid, fd);
+	}
+	die("descriptor %d of process %d is not a guest_memfd that you may look at", fd, pid);
+}
+
 /* ---- The command line ---------------------------------------------------------- */
 
 int cmd_who(int argc, char **argv)
@@ -351,7 +372,7 @@ int cmd_who(int argc, char **argv)
 
 	errno = 0;
 	if (!proc_is_guest_memfd(pid, fd, &s.file))
-		die("descriptor %d of process %d is not a guest_memfd that you may look at", fd, pid);
+		die_of_file(pid, fd);
 	if (s.offset >= s.file.size)
 		die_usage("0x%" PRIx64 " is beyond the end of the file, which has 0x%" PRIx64 " bytes",
 			  s.offset, s.file.size);
@@ -371,7 +392,7 @@ int cmd_who(int argc, char **argv)
 		printf("%s], \"unseen\": %u, \"unseen_pipes\": %u", s.nr_found ? "\n  " : "", unseen,
 		       s.unseen);
 	else if (!s.nr_found)
-		printf("nobody who can be seen; what a kernel thread or a finished process left is not\n");
+		printf("nobody found; references of the kernel and of processes that have ended cannot be seen\n");
 	if ((unseen || s.unseen) && !s.json)
 		printf("%u processes and %u pipes could not be looked into; root may\n", unseen, s.unseen);
 	free(s.mappings);

@@ -81,6 +81,7 @@ bool conversion_parse(const char *line, struct conversion *c)
 	c->changed = field(text, "changed");
 	c->result = field(text, "result");
 	c->error_offset = field(text, "error_offset");
+	c->error_ino = field(text, "error_ino");
 	c->refs = field(text, "refs");
 	c->maps = field(text, "maps");
 	c->pins = field(text, "pins");

@@ -23,9 +23,10 @@ struct conversion {
 	uint64_t attributes;
 	uint64_t policy;
 	uint64_t changed;
-	/* 0 or -errno, and which page refused. */
+	/* 0 or -errno, and which page refused, of which file, or of none. */
 	int result;
 	uint64_t error_offset;
+	uint64_t error_ino;
 	unsigned int refs;
 	unsigned int maps;
 	unsigned int pins;

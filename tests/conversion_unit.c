@@ -10,7 +10,7 @@
 #include "../cli/conversion.c"
 
 #define FIELDS	"vm=4711 ino=12 start=0x4000 size=0x8000 attributes=0x8 policy=2 changed=0x1000 result=-11 " \
-		"error_offset=0x5000 refs=1025 maps=3 pins=1 took_ns=104200 locked_ns=9800"
+		"error_offset=0x5000 error_ino=13 refs=1025 maps=3 pins=1 took_ns=104200 locked_ns=9800"
 
 /* What comes out of the kernel; after the last line a time limit. */
 static const char *const *lines;
@@ -52,6 +52,7 @@ static void all_fields_are_read(void **state)
 	assert_int_equal(c.changed, 0x1000);
 	assert_int_equal(c.result, -EAGAIN);
 	assert_int_equal(c.error_offset, 0x5000);
+	assert_int_equal(c.error_ino, 13);
 	assert_int_equal(c.refs, 1025);
 	assert_int_equal(c.maps, 3);
 	assert_int_equal(c.pins, 1);
