@@ -809,8 +809,8 @@ TEST_F(files, outside_of_them_nothing_becomes_private)
  * The end of a VM, in every state, leaves all memory to the host.  Half of the pages are
  * in that state, the other half is the guest's.
  */
-#define ENDING_PAGES	512
-#define ENDING_VMS	32
+#define ENDING_PAGES	256
+#define ENDING_VMS	104
 /*
  * What a kernel may keep for itself, far below what these VMs had.  One without in-place
  * memory loses some 15 KiB for each vCPU of a protected VM.
