@@ -52,7 +52,7 @@ DEB_PACKAGES := git dpkg-dev debhelper pkg-config lintian mmdebstrap kmod libdw-
 
 .PHONY: help
 help: ## what can be made
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile lib/build.mk examples/build.mk tests/build.mk | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile lib/build.mk docs/build.mk examples/build.mk tests/build.mk | expand -t 16
 
 .PHONY: run
 run: ## boot the kernel and show a guest whose memory is converted in place
@@ -202,6 +202,7 @@ include lib/build.mk
 include examples/build.mk
 include examples/boot-linux/build.mk
 
+include docs/build.mk
 include tests/build.mk
 
 .PHONY: clean
