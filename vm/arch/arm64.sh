@@ -27,6 +27,7 @@ declare -A MODE_ARGS=([protected]="kvm-arm.mode=protected arm64_sw.hvhe=0 id_aa6
 declare -A MODE_SAYS=([protected]='Protected [nh]VHE mode' [nvhe]='Hyp [nh]VHE mode' [vhe]='VHE mode')
 
 ELF_MACHINE=AArch64
+DEB_ARCH=arm64
 
 ARCH_PACKAGES="qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 SYSROOT_PACKAGES="busybox-static libpng-dev zlib1g-dev libfdt-dev"

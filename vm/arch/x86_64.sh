@@ -36,8 +36,9 @@ SPARE_CPU=1
 MODES=()
 declare -A MODE_ARGS=() MODE_SAYS=()
 
-# As readelf calls the programs that run there.
+# As readelf calls the programs that run there, and as Debian calls the architecture.
 ELF_MACHINE='X86-64|80386'
+DEB_ARCH=amd64
 
 # Debian's packages: to build and run, and for the other architecture, in $SYSROOT.
 ARCH_PACKAGES="qemu-system-x86 busybox-static libpng-dev zlib1g-dev"
