@@ -2,7 +2,7 @@
 # The front door.  It only delegates; "make help" lists what there is.
 #
 # O=build        where everything made goes (absolute or from here)
-# ARCH=arm64     for make kernel, cli, lib, examples; what is made ends in -arm64
+# ARCH=arm64     for make kernel, cli, lib, examples, deb; what is made ends in -arm64
 # V=1            show everything
 # KERNEL_SOURCE= a kernel tree to use instead of Debian's package
 # ACCEL=kvm      boot with the host's KVM instead of the emulator
@@ -37,8 +37,8 @@ CROSS_FLAGS := -isystem $(O)/headers$(SUFFIX)/include \
 	$(addprefix -idirafter ,$(SYSROOT)/include $(wildcard $(SYSROOT)/include/*-linux-gnu)) \
 	$(addprefix -L,$(wildcard $(SYSROOT)/lib/*-linux-gnu))
 C += $(CROSS_FLAGS)
-# What runs on the host, compares or packs is for x86_64.
-ifneq ($(filter test test-stock test-debug test-starved bench bench-check stress unit fuzz lint series coverage deb,$(MAKECMDGOALS)),)
+# What runs on the host or compares is for x86_64.
+ifneq ($(filter test test-stock test-debug test-starved bench bench-check stress unit fuzz lint series coverage,$(MAKECMDGOALS)),)
 $(error make $(MAKECMDGOALS) is not for ARCH=$(ARCH))
 endif
 endif
@@ -159,9 +159,9 @@ coverage: ## compile KVM in configurations that do not run here: modules, SEV, T
 	@tools/coverage
 
 .PHONY: deb
-deb: ## Debian packages of libgmem, gmem and the kernel, and try them; KERNEL_CONFIG=
+deb: ## Debian packages of libgmem, gmem and the kernel, and try them; KERNEL_CONFIG=, ARCH=arm64
 	@vm/packages $(PACKAGES) $(DEB_PACKAGES)
-	@vm/build release
+	@vm/sysroot
 	@tools/deb
 
 .PHONY: lint
