@@ -15,18 +15,34 @@
 
 /* ---- The kernel ------------------------------------------------------------ */
 
-/* What one call of the kernel can convert, from *@at on; *@at is moved past it. */
+/*
+ * Add to @call, which is by gpa and ends at *@at, what is bound from there on without a gap.
+ * @lock is held.
+ */
+static void extend(const struct request *req, uint64_t *at, struct gmem_range *call)
+{
+	struct gmem_range part;
+	uint64_t next = *at;
+
+	call->gmem = NULL;
+	while (next_part(req, &next, &part) && part.gpa == *at) {
+		call->size += part.size;
+		*at = next;
+	}
+}
+
+/* What one call of the kernel can convert, from *@at on; *@at is moved to its end. */
 static bool next_call(const struct request *req, uint64_t *at, struct gmem_range *call)
 {
 	bool by_gpa = req->vm->probe.mechanism == GMEM_TWO_BACKINGS;
 	bool found;
 
 	/* One call for all, where it can be had. */
-	if (*at < req->end && (req->gmem ? !by_gpa : req->vm->probe.is_atomic)) {
+	if (*at < req->end && req->gmem && !by_gpa) {
 		*call = (struct gmem_range){
 			.gmem = req->gmem,
 			.offset = *at,
-			.gpa = req->gmem ? GMEM_NO_GPA : *at,
+			.gpa = GMEM_NO_GPA,
 			.size = req->end - *at,
 		};
 		*at = req->end;
@@ -37,6 +53,8 @@ static bool next_call(const struct request *req, uint64_t *at, struct gmem_range
 	do
 		found = next_part(req, at, call);
 	while (found && by_gpa && call->gpa == GMEM_NO_GPA);
+	if (found && !req->gmem && req->vm->probe.is_atomic)
+		extend(req, at, call);
 	pthread_mutex_unlock(&req->vm->lock);
 
 	return found;

@@ -86,8 +86,9 @@ struct gmem_probe {
 	uint32_t to_shared;		/* GMEM_POLICY_BIT() of what @mechanism offers ... */
 	uint32_t to_private;		/* ... in each direction */
 	/*
-	 * A range of gpas over several slots is one call of the kernel, all or nothing.  So
-	 * is any range of offsets in place; with two backings that is a call for each binding.
+	 * A range of gpas over several slots is one call of the kernel, all or nothing, unless
+	 * there are gaps in it.  So is any range of offsets in place; with two backings that is
+	 * a call for each binding.
 	 */
 	bool is_atomic;
 };
@@ -403,20 +404,24 @@ struct gmem_result {
 
 /*
  * Make all of [@gpa, +@size) @attributes, GMEM_PRIVATE or GMEM_SHARED, over as many
- * slots and memories as it covers.  Pages that have them already keep everything.
+ * slots and memories as it covers.  Pages that have them already keep everything.  What
+ * is not bound, or excluded, is shared already: to shared, the memory in the range is
+ * converted, which may be none, as firmware asks for MMIO to be shared; to private, such a
+ * range is refused.
  * @opts and @result may be NULL.  Blocks while mappings go away, for listeners, and for
  * up to opts->timeout_ms.
  *
- * All of it or nothing: in one call of the kernel if gmem_probe.is_atomic says so, or if
- * one call is enough.  Otherwise what was converted before the failure is converted back.
+ * All of it or nothing: in one call of the kernel if gmem_probe.is_atomic says so and there
+ * are no gaps, or if one call is enough.  Otherwise what was converted before the failure is
+ * converted back.
  * @result says what a failure left, which is nothing unless it says so.
  *
  * -EINVAL	alignment, size 0, overflow, attributes, a policy that does not exist,
  *		@opts or @result without its size
- * -ENXIO	nothing is bound at result->where
- * -EPERM	what is at result->where is excluded (GMEM_STEP_CHECK), or is the guest's, which
- *		has not agreed to share it (GMEM_STEP_CONVERT): a protected VM of arm64.
- *		Waiting does not help, so it is not tried again
+ * -ENXIO	to private: nothing is bound at result->where
+ * -EPERM	to private: what is at result->where is excluded (GMEM_STEP_CHECK).  To shared:
+ *		it is the guest's, which has not agreed to share it (GMEM_STEP_CONVERT), in a
+ *		protected VM of arm64.  Waiting does not help, so it is not tried again
  * -EOPNOTSUPP	the policy cannot be had in this direction; gmem_probe says which can
  * -EAGAIN	the page at result->where is held by somebody: a pin, an IOMMU, a pipe;
  *		gmem-who(1) says who may hold it.  With two backings a held page does not

@@ -125,12 +125,13 @@ void end_turn(struct gmem_vm *vm, struct turn *turn);
 
 /* -EINVAL, -EOPNOTSUPP: a request that nothing can make right. */
 int check_request(const struct request *req, uint64_t size, uint64_t attributes);
-/* -ENXIO, -EPERM: what it covers.  @lock is held. */
+/* -ENXIO, -EPERM: what it covers, if that is to go private.  @lock is held. */
 int check_bindings(struct request *req);
 /*
- * The part of a request that begins at *@at, in one memory and bound in one piece, or
- * unbound; *@at is moved past it.  False at the end.  By gpa, that everything is
- * bound has been checked, and stays so.  @lock is held.
+ * The next part of a request from *@at on, in one memory and bound in one piece, or
+ * unbound; *@at is moved to its end.  False if there is no more.  By gpa, what is in no
+ * memory is passed over: that is to become shared, or check_bindings() refused.  @lock is
+ * held.
  */
 bool next_part(const struct request *req, uint64_t *at, struct gmem_range *part);
 /*

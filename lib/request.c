@@ -4,6 +4,22 @@
 
 #include "internal.h"
 
+uint64_t address_of(const struct request *req, const struct gmem_range *range)
+{
+	return req->gmem ? range->offset : range->gpa;
+}
+
+/* The binding of a memory that @gpa is in, or the first after it and before @end, or NULL. */
+static const struct binding *next_memory(const struct gmem_vm *vm, uint64_t gpa, uint64_t end)
+{
+	const struct binding *b;
+
+	while ((b = binding_at(vm, gpa)) && !b->gmem)
+		gpa = b->gpa + b->size;
+
+	return b && b->gpa < end ? b : NULL;
+}
+
 bool next_part(const struct request *req, uint64_t *at, struct gmem_range *part)
 {
 	const struct binding *b;
@@ -21,7 +37,11 @@ bool next_part(const struct request *req, uint64_t *at, struct gmem_range *part)
 				end = b->offset + b->size;
 		}
 	} else {
-		b = binding_at(req->vm, *at);
+		b = next_memory(req->vm, *at, end);
+		if (!b)
+			return false;
+		if (*at < b->gpa)
+			*at = b->gpa;
 		part->gmem = b->gmem;
 		part->gpa = *at;
 		part->offset = b->offset + (*at - b->gpa);
@@ -37,11 +57,12 @@ bool next_part(const struct request *req, uint64_t *at, struct gmem_range *part)
 bool next_change(const struct request *req, uint64_t *at, bool gaps, struct gmem_range *change)
 {
 	size_t page_size = req->vm->page_size;
-	uint64_t began = *at, page, start, end;
+	uint64_t began, page, start, end;
 	bool found = false;
 
 	pthread_mutex_lock(&req->vm->lock);
 	while (!found && next_part(req, at, change)) {
+		began = address_of(req, change);
 		page = change->offset / page_size;
 		end = page + change->size / page_size;
 		start = states_find(&change->gmem->states, page, end, !req->to_private);
@@ -57,16 +78,10 @@ bool next_change(const struct request *req, uint64_t *at, bool gaps, struct gmem
 			change->attributes = req->to_private ? GMEM_SHARED : GMEM_PRIVATE;
 			found = true;
 		}
-		began = *at;
 	}
 	pthread_mutex_unlock(&req->vm->lock);
 
 	return found;
-}
-
-uint64_t address_of(const struct request *req, const struct gmem_range *range)
-{
-	return req->gmem ? range->offset : range->gpa;
 }
 
 int fail(struct request *req, enum gmem_step step, uint64_t where, int r)
@@ -97,7 +112,8 @@ int check_bindings(struct request *req)
 	const struct binding *b;
 	uint64_t at;
 
-	if (req->gmem)
+	/* What is no memory of the library's is shared, as far as it knows. */
+	if (req->gmem || !req->to_private)
 		return 0;
 
 	for (at = req->start; at < req->end; at = b->gpa + b->size) {

@@ -108,7 +108,7 @@ static void *bind_first(void *arg)
 	return NULL;
 }
 
-static struct conversion behind_unbind = { .page = 1, .nr = 1, .attributes = GMEM_SHARED };
+static struct conversion behind_unbind = { .page = 1, .nr = 1, .attributes = GMEM_PRIVATE };
 static struct conversion behind_bind = { .page = 41, .nr = 1, .attributes = GMEM_SHARED };
 static pthread_t unbinder, rebinder;
 
