@@ -46,7 +46,7 @@ endif
 PACKAGES := gcc make libc6-dev bc bison flex cpio rsync xz-utils patch perl libelf-dev libssl-dev uuid-dev \
 	ccache $(call arch,ARCH_PACKAGES)
 TEST_PACKAGES := g++ pkg-config sparse shellcheck cppcheck libcmocka-dev \
-	valgrind clang libclang-rt-dev abigail-tools mandoc git python3
+	valgrind clang libclang-rt-dev mandoc git python3
 BENCH_PACKAGES := python3-matplotlib
 DEB_PACKAGES := git dpkg-dev debhelper pkg-config lintian mmdebstrap kmod libdw-dev
 

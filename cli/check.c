@@ -25,7 +25,7 @@ bool offers(uint64_t attributes, enum gmem_policy policy)
 
 void expect_attributes(uint64_t offset, uint64_t size, uint64_t attributes)
 {
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
 	for (; size; size -= range.size, offset += range.size) {
 		EXPECT(gmem_lookup(gmem, offset, &range), 0);

@@ -99,7 +99,7 @@ static void library_agrees_with_the_kernel(void)
 		.offset = 9 * PAGE, .size = 2 * PAGE, .attributes = GMEM_PRIVATE,
 		.flags = KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE,
 	};
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
 	EXPECT(gmem_verify(gmem, &range), 0);
 	EXPECT(convert(gmem, PAGE, 4 * PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);

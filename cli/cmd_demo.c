@@ -104,7 +104,7 @@ static void guest_story(struct vm *vm, struct gmem *gmem, uint8_t *mem)
 {
 	const uint64_t gpa = VM_DATA + 2 * PAGE;
 	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
 	opts.to_shared = GMEM_PRESERVE;
 	opts.to_private = GMEM_PRESERVE;

@@ -272,7 +272,7 @@ void guest_agree(struct vm *vm, unsigned int page, unsigned int nr_pages)
 {
 	struct gmem_convert_opts keep = GMEM_CONVERT_OPTS;
 	uint64_t gpa = VM_DATA + page * PAGE;
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
 	keep.to_shared = GMEM_PRESERVE;
 	keep.to_private = GMEM_PRESERVE;

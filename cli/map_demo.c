@@ -10,7 +10,7 @@
 void map_demo(struct picture *picture, unsigned int columns)
 {
 	uint64_t size = DEMO_PAGES * PAGE, offset;
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 	const char *lacking;
 	struct gmem *gmem;
 	struct vm vm;

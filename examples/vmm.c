@@ -12,7 +12,7 @@ int main(void)
 {
 	struct gmem_create_opts create = GMEM_INIT(struct gmem_create_opts);
 	struct gmem_vm_opts opts = GMEM_INIT(struct gmem_vm_opts);
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 	struct gmem_vm *memories;
 	struct gmem *ram;
 	bool rang = false;

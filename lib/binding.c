@@ -74,7 +74,7 @@ static int set_attributes(const struct binding *b, bool bind)
 {
 	struct gmem_vm *vm = b->gmem->vm;
 	uint64_t end = b->offset + b->size;
-	struct gmem_range range = { .offset = b->offset };
+	struct gmem_range range = { .struct_size = sizeof(range), .offset = b->offset };
 	int r = 0;
 
 	if (vm->probe.mechanism != GMEM_TWO_BACKINGS)
@@ -289,6 +289,7 @@ void look(struct gmem *gmem, uint64_t offset, uint64_t end, uint64_t gpa,
 
 	end = states_find(&gmem->states, page, end / page_size, !is_private) * page_size;
 	*range = (struct gmem_range){
+		.struct_size = sizeof(*range),
 		.gmem = gmem,
 		.offset = offset,
 		.size = end - offset,
@@ -297,11 +298,15 @@ void look(struct gmem *gmem, uint64_t offset, uint64_t end, uint64_t gpa,
 	};
 }
 
-API int gmem_lookup(struct gmem *gmem, uint64_t offset, struct gmem_range *range)
+API int gmem_lookup(struct gmem *gmem, uint64_t offset, struct gmem_range *out)
 {
 	uint64_t end = gmem->size, gpa = GMEM_NO_GPA;
+	struct gmem_range range;
 	const struct binding *b;
+	int r = check_struct(out);
 
+	if (r)
+		return r;
 	if (offset >= gmem->size || offset % gmem->vm->page_size)
 		return -EINVAL;
 
@@ -311,17 +316,21 @@ API int gmem_lookup(struct gmem *gmem, uint64_t offset, struct gmem_range *range
 		end = b->offset + b->size;
 		gpa = b->gpa + (offset - b->offset);
 	}
-	look(gmem, offset, end, gpa, range);
+	look(gmem, offset, end, gpa, &range);
 	pthread_mutex_unlock(&gmem->vm->lock);
 
+	give_struct(out, &range, sizeof(range));
 	return 0;
 }
 
-API int gmem_lookup_gpa(struct gmem_vm *vm, uint64_t gpa, struct gmem_range *range)
+API int gmem_lookup_gpa(struct gmem_vm *vm, uint64_t gpa, struct gmem_range *out)
 {
+	struct gmem_range range;
 	const struct binding *b;
-	int r = 0;
+	int r = check_struct(out);
 
+	if (r)
+		return r;
 	if (gpa % vm->page_size)
 		return -EINVAL;
 
@@ -332,8 +341,10 @@ API int gmem_lookup_gpa(struct gmem_vm *vm, uint64_t gpa, struct gmem_range *ran
 	else if (!b->gmem)
 		r = -EPERM;
 	else
-		look(b->gmem, b->offset + (gpa - b->gpa), b->offset + b->size, gpa, range);
+		look(b->gmem, b->offset + (gpa - b->gpa), b->offset + b->size, gpa, &range);
 	pthread_mutex_unlock(&vm->lock);
 
+	if (!r)
+		give_struct(out, &range, sizeof(range));
 	return r;
 }

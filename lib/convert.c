@@ -330,10 +330,10 @@ static int convert(struct request *req)
 static int start(struct request *req, uint64_t size, uint64_t attributes,
 		 const struct gmem_convert_opts *caller, struct gmem_result *out)
 {
-	int r = 0;
+	int r = out ? check_struct(out) : 0;
 
-	if (out && out->struct_size < sizeof(out->struct_size))
-		return -EINVAL;
+	if (r)
+		return r;
 
 	req->result = (struct gmem_result){ .step = GMEM_STEP_CHECK, .where = req->start };
 	req->opts = GMEM_CONVERT_OPTS;

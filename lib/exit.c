@@ -16,7 +16,7 @@ static int memory_fault(struct gmem_vm *vm, const struct kvm_run *run,
 	uint64_t mask = vm->page_size - 1;
 	uint64_t start = fault->gpa & ~mask, end = (fault->gpa + fault->size + mask) & ~mask;
 	bool to_private = fault->flags & KVM_MEMORY_EXIT_FLAG_PRIVATE;
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 	uint64_t at;
 	int r;
 

@@ -9,9 +9,12 @@
  *   None prints, exits or keeps anything outside of the objects that the caller holds.
  * - Addresses, offsets and sizes are in bytes and multiples of the page size.  A gpa is
  *   a guest physical address, an offset counts from the beginning of a memory.
- * - A struct that the caller fills begins with its size, set by GMEM_INIT().  Members
- *   that were not known when the caller was compiled are 0; a library that is older
- *   than its caller says -E2BIG rather than ignore one that is set.
+ * - Every struct begins with its size, and may grow at its end.  The caller sets the size,
+ *   by GMEM_INIT() or one of its kin, also where the library fills the struct: -EINVAL
+ *   without.  Members that were not known when the caller was compiled are 0 for the
+ *   library, and not written; those that the library does not know it sets to 0, and says
+ *   -E2BIG if the caller has set one, as the kernel does for its own.  In a struct that the
+ *   library passes, members beyond its size are not there.
  * - Safe in all threads: gmem_convert(), gmem_convert_gpa(), gmem_lookup(),
  *   gmem_lookup_gpa(), gmem_verify(), gmem_rebuild(), gmem_handle_exit(), gmem_bind(),
  *   gmem_exclude(), gmem_unbind(), adding and removing listeners, and what returns a
@@ -34,7 +37,11 @@
 extern "C" {
 #endif
 
-#define GMEM_VERSION "0.1.0"
+/*
+ * Before 1.0 a minor version may change anything: the symbols have its number, so that a
+ * program that was linked with another one does not start.
+ */
+#define GMEM_VERSION "0.2.0"
 
 struct kvm_run;
 /* A VM as the library knows it: its slots, its memories, its listeners. */
@@ -42,19 +49,38 @@ struct gmem_vm;
 /* A memory: pages that are private or shared, one file or two under it. */
 struct gmem;
 
-/* An object whose size is set, and everything else 0. */
+/*
+ * A struct whose size is set, and everything else 0.  GMEM_INIT() is an expression, and
+ * GMEM_INITIALIZER() initialises a variable, a static one as well.
+ */
 #ifdef __cplusplus
 #define GMEM_INIT(type) ([] { type gmem_ = {}; gmem_.struct_size = sizeof(type); return gmem_; }())
+#define GMEM_INITIALIZER(type) GMEM_INIT(type)
 #else
-#define GMEM_INIT(type) ((type){ .struct_size = sizeof(type) })
+#define GMEM_INIT(type) ((type)GMEM_INITIALIZER(type))
+#define GMEM_INITIALIZER(type) { .struct_size = sizeof(type) }
 #endif
 
-/* Attributes, as KVM_SET_MEMORY_ATTRIBUTES counts them. */
-#define GMEM_SHARED	0ull
-#define GMEM_PRIVATE	(1ull << 3)
-
-/* No guest physical address: a part of a memory that is not bound. */
-#define GMEM_NO_GPA	(~0ull)
+/*
+ * GMEM_SHARED, GMEM_PRIVATE: attributes, as KVM_SET_MEMORY_ATTRIBUTES counts them.
+ * GMEM_NO_GPA: no guest physical address, of a part of a memory that is not bound.
+ * The flags are explained where they are used.
+ */
+static const uint64_t GMEM_SHARED = 0;
+static const uint64_t GMEM_PRIVATE = 8;
+static const uint64_t GMEM_NO_GPA = 0xffffffffffffffff;
+static const uint64_t GMEM_LISTENER_REPLAY = 1;
+static const uint64_t GMEM_LISTENER_GAPS = 2;
+static const uint32_t GMEM_NO_UNDO = 1;
+static const uint32_t GMEM_NO_DISCARD = 2;
+/* C wants constant expressions; of a macro alone bindgen guesses the type, -1 for NO_GPA. */
+#define GMEM_SHARED		UINT64_C(0)
+#define GMEM_PRIVATE		UINT64_C(8)
+#define GMEM_NO_GPA		UINT64_MAX
+#define GMEM_LISTENER_REPLAY	UINT64_C(1)
+#define GMEM_LISTENER_GAPS	UINT64_C(2)
+#define GMEM_NO_UNDO		UINT32_C(1)
+#define GMEM_NO_DISCARD		UINT32_C(2)
 
 /* What is read after a conversion; KVM_SET_MEMORY_ATTRIBUTES2(2) has the promises. */
 enum gmem_policy {
@@ -197,6 +223,7 @@ int gmem_unbind(struct gmem_vm *vm, uint64_t gpa);
 
 /* A part of a request, all of it bound at @gpa, or at GMEM_NO_GPA if it is not. */
 struct gmem_range {
+	size_t struct_size;
 	struct gmem *gmem;
 	uint64_t offset;
 	uint64_t size;
@@ -243,20 +270,17 @@ struct gmem_listener {
 	int (*commit)(struct gmem_listener *listener);
 };
 
-/* For gmem_listener.flags */
-
 /*
- * Tell it of all that is bound and shared, and of nothing else: as it is added and removed,
- * and as memory is bound and unbound.
+ * For gmem_listener.flags:
+ *
+ * GMEM_LISTENER_REPLAY: tell it of all that is bound and shared, and of nothing else, as it
+ * is added and removed, and as memory is bound and unbound.
+ *
+ * GMEM_LISTENER_GAPS: it can let go of a range in which it does not hold every page.  Then
+ * before_private() is told of each part of a request once, rather than of each range that
+ * changes.  An undo, unbinding and removing tell it of each range separately all the same,
+ * and after_shared() is told of shared ranges only.
  */
-#define GMEM_LISTENER_REPLAY	(1ull << 0)
-/*
- * It can let go of a range in which it does not hold every page.  Then before_private() is
- * told of each part of a request once, rather than of each range that changes.  An undo,
- * unbinding and removing tell it of each range separately all the same, and after_shared() is
- * told of shared ranges only.
- */
-#define GMEM_LISTENER_GAPS	(1ull << 1)
 
 /*
  * @listener stays the caller's, in place until it is removed.
@@ -325,12 +349,14 @@ int gmem_remove_iommu(struct gmem_iommu *iommu);
 
 /* ---- Conversion ---------------------------------------------------------- */
 
-/* For gmem_convert_opts.flags */
-
-/* On failure leave what was converted so far, rather than convert it back. */
-#define GMEM_NO_UNDO	(1u << 0)
-/* Two backings: keep the pages of the other half.  Quicker, and up to twice the memory. */
-#define GMEM_NO_DISCARD	(1u << 1)
+/*
+ * For gmem_convert_opts.flags:
+ *
+ * GMEM_NO_UNDO: on failure leave what was converted so far, rather than convert it back.
+ *
+ * GMEM_NO_DISCARD: with two backings, keep the pages of the other half.  Quicker, and up to
+ * twice the memory.
+ */
 
 struct gmem_convert_opts {
 	size_t struct_size;
@@ -353,17 +379,19 @@ struct gmem_convert_opts {
 /*
  * What is used without opts: zeros for the host, nothing promised to the guest.  Begin
  * with it: GMEM_INIT(struct gmem_convert_opts) asks for ZERO to private as well, which
- * most mechanisms refuse.
+ * most mechanisms refuse.  GMEM_CONVERT_OPTS_INITIALIZER is for static variables.
  */
 #ifdef __cplusplus
 #define GMEM_CONVERT_OPTS ([] { \
 	struct gmem_convert_opts gmem_opts_ = GMEM_INIT(struct gmem_convert_opts); \
 	gmem_opts_.to_private = GMEM_NONE; \
 	return gmem_opts_; }())
+#define GMEM_CONVERT_OPTS_INITIALIZER GMEM_CONVERT_OPTS
 #else
-#define GMEM_CONVERT_OPTS ((struct gmem_convert_opts){ \
+#define GMEM_CONVERT_OPTS ((struct gmem_convert_opts)GMEM_CONVERT_OPTS_INITIALIZER)
+#define GMEM_CONVERT_OPTS_INITIALIZER { \
 	.struct_size = sizeof(struct gmem_convert_opts), \
-	.to_shared = GMEM_ZERO, .to_private = GMEM_NONE })
+	.to_shared = GMEM_ZERO, .to_private = GMEM_NONE }
 #endif
 
 /* Where a conversion was when it failed. */
@@ -447,7 +475,7 @@ int gmem_convert(struct gmem *gmem, uint64_t offset, uint64_t size, uint64_t att
 /*
  * The longest range from @offset on that has one state, and is bound in one piece or not
  * at all.  To visit all: begin at 0 and go on at range->offset + range->size.
- * -EINVAL: alignment, or beyond the end.
+ * -EINVAL: alignment, beyond the end, or @range without its size.
  */
 int gmem_lookup(struct gmem *gmem, uint64_t offset, struct gmem_range *range);
 
@@ -505,7 +533,26 @@ int gmem_rebuild(struct gmem *gmem);
 int gmem_handle_exit(struct gmem_vm *vm, struct kvm_run *run, int run_error,
 		     const struct gmem_convert_opts *opts, struct gmem_result *result);
 
+/* ---- Structs, for languages that have no macros of C ------------------------ */
+
+/*
+ * What GMEM_INIT() does, to @size bytes, which is the caller's sizeof of the struct: the
+ * library may know a larger one.
+ */
+void gmem_probe_init(struct gmem_probe *probe, size_t size);
+void gmem_vm_opts_init(struct gmem_vm_opts *opts, size_t size);
+void gmem_create_opts_init(struct gmem_create_opts *opts, size_t size);
+void gmem_range_init(struct gmem_range *range, size_t size);
+void gmem_listener_init(struct gmem_listener *listener, size_t size);
+void gmem_iommu_opts_init(struct gmem_iommu_opts *opts, size_t size);
+void gmem_result_init(struct gmem_result *result, size_t size);
+/* The same with GMEM_CONVERT_OPTS. */
+void gmem_convert_opts_init(struct gmem_convert_opts *opts, size_t size);
+
 /* ---- Names, for messages.  NULL is never returned. ------------------------ */
+
+/* That of the library which runs; GMEM_VERSION is that of the header. */
+const char *gmem_version(void);
 
 const char *gmem_mechanism_name(enum gmem_mechanism mechanism);
 const char *gmem_policy_name(enum gmem_policy policy);

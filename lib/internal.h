@@ -186,10 +186,14 @@ int set_slot(int vm_fd, uint32_t slot, uint64_t gpa, uint64_t size, void *hva, i
 	     uint64_t offset);
 int punch_hole(int fd, uint64_t offset, uint64_t size);
 
+/* structs.c: structs that carry their size */
+
+/* -EINVAL: the caller has set no size; -E2BIG: one that makes no sense. */
+int check_struct(const void *of_caller);
 /*
- * Structs that carry their size.  take_struct() copies what the caller filled to one of
- * @known bytes, absent members 0: -EINVAL without a size, -E2BIG if a member that is
- * not known here is set.  give_struct() fills as much as the caller has room for.
+ * take_struct() copies what the caller filled to one of @known bytes, absent members 0:
+ * what check_struct() says, and -E2BIG if a member that is not known here is set.
+ * give_struct() fills as much as the caller has room for, after check_struct().
  */
 int take_struct(void *to, const void *from, size_t known);
 void give_struct(void *to, const void *from, size_t known);

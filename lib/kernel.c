@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* The calls of the kernel, one function each, and structs that carry their size. */
+/* The calls of the kernel, one function each. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -98,34 +98,4 @@ int punch_hole(int fd, uint64_t offset, uint64_t size)
 	while (r < 0 && errno == EINTR);
 
 	return r < 0 ? -errno : 0;
-}
-
-int take_struct(void *to, const void *from, size_t known)
-{
-	size_t size, i;
-
-	memcpy(&size, from, sizeof(size));
-	if (size < sizeof(size))
-		return -EINVAL;
-	for (i = known; i < size; i++) {
-		if (((const char *)from)[i])
-			return -E2BIG;
-	}
-
-	memset(to, 0, known);
-	memcpy(to, from, size < known ? size : known);
-	return 0;
-}
-
-void give_struct(void *to, const void *from, size_t known)
-{
-	size_t size;
-
-	memcpy(&size, to, sizeof(size));
-	if (size <= sizeof(size))
-		return;
-
-	memset((char *)to + sizeof(size), 0, size - sizeof(size));
-	memcpy((char *)to + sizeof(size), (const char *)from + sizeof(size),
-	       (size < known ? size : known) - sizeof(size));
 }

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* What things are called in messages. */
+/* What things are called in messages, and the library itself. */
 #include "internal.h"
 
 #define NAME(table, index) \
 	((unsigned int)(index) < sizeof(table) / sizeof((table)[0]) ? (table)[index] : "unknown")
+
+API const char *gmem_version(void)
+{
+	return GMEM_VERSION;
+}
 
 API const char *gmem_mechanism_name(enum gmem_mechanism mechanism)
 {

@@ -123,9 +123,11 @@ API int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
 	struct gmem_probe probe = {};
 	size_t page_size = sysconf(_SC_PAGESIZE);
 	uint64_t where;
-	int r;
+	int r = check_struct(out);
 
-	if (out->struct_size < sizeof(out->struct_size) || (unsigned int)use > GMEM_IN_PLACE)
+	if (r)
+		return r;
+	if ((unsigned int)use > GMEM_IN_PLACE)
 		return -EINVAL;
 	/* /dev/kvm answers the same questions, for no VM. */
 	if (ioctl(vm_fd, KVM_GET_API_VERSION, 0) >= 0)

@@ -28,7 +28,10 @@ bool next_part(const struct request *req, uint64_t *at, struct gmem_range *part)
 	if (*at >= req->end)
 		return false;
 
-	*part = (struct gmem_range){ .gmem = req->gmem, .offset = *at, .gpa = GMEM_NO_GPA };
+	*part = GMEM_INIT(struct gmem_range);
+	part->gmem = req->gmem;
+	part->offset = *at;
+	part->gpa = GMEM_NO_GPA;
 	if (req->gmem) {
 		b = binding_of(req->gmem, *at, &end);
 		if (b) {

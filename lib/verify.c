@@ -40,6 +40,7 @@ static int next_difference(struct gmem *gmem, uint64_t *at, struct gmem_range *d
 			if (b && b->offset + b->size < end)
 				end = b->offset + b->size;
 			*difference = (struct gmem_range){
+				.struct_size = sizeof(*difference),
 				.gmem = gmem,
 				.offset = offset,
 				.size = end - offset,
@@ -68,8 +69,10 @@ API int gmem_verify(struct gmem *gmem, struct gmem_range *first_difference)
 	struct gmem_vm *vm = gmem->vm;
 	struct gmem_range difference;
 	uint64_t at = 0;
-	int r;
+	int r = first_difference ? check_struct(first_difference) : 0;
 
+	if (r)
+		return r;
 	if (!can_ask(gmem))
 		return -EOPNOTSUPP;
 
@@ -80,7 +83,7 @@ API int gmem_verify(struct gmem *gmem, struct gmem_range *first_difference)
 	end_turn(vm, &turn);
 
 	if (r > 0 && first_difference)
-		*first_difference = difference;
+		give_struct(first_difference, &difference, sizeof(difference));
 	return r;
 }
 

@@ -30,7 +30,7 @@ static void must(bool condition)
 /* 0 shared, 1 private, -1 nothing is bound there. */
 static int kernel_state(uint64_t gpa)
 {
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
 	if (gmem_lookup_gpa(vm, gpa, &range))
 		return -1;
@@ -83,7 +83,7 @@ static void convert(uint8_t first, uint8_t nr, uint8_t how, uint8_t what)
 	uint64_t attributes = how & 1 ? GMEM_PRIVATE : GMEM_SHARED;
 	bool in_place = gmem_vm_probe(vm)->mechanism != GMEM_TWO_BACKINGS, refused;
 	int before[FAKE_PAGES], r;
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
 	for (at = 0; at < FAKE_PAGES; at++) {
 		before[at] = kernel_state(FAKE_GPA + at * PAGE);

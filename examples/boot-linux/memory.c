@@ -77,7 +77,7 @@ void *guest_memory(uint64_t gpa, uint64_t size)
 {
 	uint64_t offset = gpa - RAM_GPA, at = offset & -(uint64_t)getpagesize();
 	bool is_bad = offset > vm.ram_size || size > vm.ram_size - offset;
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
 	for (; vm.is_protected && !is_bad && at < offset + size; at = range.offset + range.size)
 		is_bad = gmem_lookup(gmem, at, &range) || range.attributes == GMEM_PRIVATE;
@@ -93,7 +93,7 @@ static void on_sigbus(int number)
 
 bool memory_report(void)
 {
-	struct gmem_range range = { .size = 0 };
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 	volatile bool is_readable = false;
 
 	warnx("pages that the guest shared: %lu, took back: %lu", nr_converted[0], nr_converted[1]);

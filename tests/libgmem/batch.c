@@ -217,7 +217,7 @@ static void refusal_while_binding_is_whole(void **state)
 {
 	static const char *const bound[] = { "(!", "( S0+2 S4+4!", "( S0+2 S4+4 )!" };
 	static const char *const unbound[] = { "(!", "( P0+2 P4+4!", "( P0+2 P4+4 )!" };
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 	enum refusal how;
 
 	(void)state;

@@ -25,7 +25,7 @@ static void start_with_a_gap(enum gmem_mechanism mechanism)
 
 static void expect_state(unsigned int page, bool is_private)
 {
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
 	assert_int_equal(gmem_lookup_gpa(vm, FAKE_GPA + page * PAGE, &range), 0);
 	assert_int_equal(range.attributes, is_private ? GMEM_PRIVATE : GMEM_SHARED);

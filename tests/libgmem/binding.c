@@ -12,7 +12,7 @@ static void structs_grow_both_ways(void **state)
 	struct { struct gmem_create_opts opts; uint64_t later; } newer = {
 		.opts = { .struct_size = sizeof(newer), .attributes = GMEM_PRIVATE },
 	};
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
 	(void)state;
 	start(GMEM_IN_PLACE);
@@ -83,7 +83,7 @@ static void memory_is_made_or_nothing_is(void **state)
 	const uint64_t gpa = FAKE_GPA + ALL;
 	enum gmem_mechanism mechanism;
 	unsigned int before, at, failed = 0;
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 	struct gmem *gmem;
 	size_t i;
 	int r;

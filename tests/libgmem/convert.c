@@ -8,7 +8,7 @@
 static void range_is_split_over_slots(void **state)
 {
 	enum gmem_mechanism mechanism;
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
 	(void)state;
 	for (mechanism = GMEM_TWO_BACKINGS; mechanism <= GMEM_IN_PLACE; mechanism++) {

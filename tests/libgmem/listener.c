@@ -93,7 +93,7 @@ static unsigned int nr_looks;
 /* Both lookups have what it is told, and what was before. */
 static int look(struct gmem_listener *listener, const struct gmem_range *range)
 {
-	struct gmem_range by_gpa, by_offset;
+	struct gmem_range by_gpa = GMEM_INIT(struct gmem_range), by_offset = by_gpa;
 
 	(void)listener;
 	nr_looks++;

@@ -13,14 +13,14 @@
 extern const struct CMUnitTest probe_cases[], binding_cases[], convert_cases[], undo_cases[],
 	listener_cases[], batch_cases[], replay_cases[], exit_cases[], queue_cases[],
 	waiting_cases[], threads_cases[], iommu_cases[],
-	verify_cases[], beside_cases[];
+	verify_cases[], beside_cases[], structs_cases[];
 
 int main(void)
 {
 	const struct CMUnitTest *const files[] = {
 		probe_cases, binding_cases, convert_cases, undo_cases, listener_cases, batch_cases,
 		replay_cases, exit_cases, queue_cases, waiting_cases,
-		threads_cases, iommu_cases, verify_cases, beside_cases,
+		threads_cases, iommu_cases, verify_cases, beside_cases, structs_cases,
 	};
 	struct CMUnitTest all[MOST_CASES];
 	const struct CMUnitTest *one;

@@ -118,7 +118,7 @@ static int tell(struct picture *p, const struct gmem_range *range, bool let_go)
 {
 	uint64_t page = (range->gpa - FAKE_GPA) / PAGE, nr = range->size / PAGE, at;
 	uint64_t refused = let_go ? p->refuse_private : p->refuse_shared;
-	struct gmem_range found;
+	struct gmem_range found = GMEM_INIT(struct gmem_range);
 
 	if (p->listener.begin && p->listener.commit &&
 	    (batch.of != p || batch.to_private != let_go)) {
@@ -203,7 +203,7 @@ static bool kernel_has_private(struct gmem_vm *vm, const struct gmem_range *rang
 
 const char *picture_check_but(struct picture *p, uint64_t but)
 {
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 	unsigned int page;
 	bool shared, wanted;
 

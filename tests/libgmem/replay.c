@@ -215,7 +215,7 @@ static void nobody_is_told_of_what_is_not_bound(void **state)
 	struct gmem_result result = GMEM_INIT(struct gmem_result);
 	struct picture plain;
 	enum gmem_mechanism mechanism;
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
 	(void)state;
 	for (mechanism = GMEM_TWO_BACKINGS; mechanism <= GMEM_IN_PLACE; mechanism++) {
@@ -262,7 +262,7 @@ static void nobody_is_told_of_what_is_not_bound(void **state)
 static void refusal_while_binding_leaves_no_slot(void **state)
 {
 	enum gmem_mechanism mechanism;
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 	unsigned int at;
 
 	(void)state;
@@ -355,7 +355,7 @@ static void refusal_while_unbinding_leaves_the_slot(void **state)
 static void refusal_does_not_keep_a_memory_that_is_destroyed(void **state)
 {
 	enum gmem_mechanism mechanism;
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 	unsigned int before;
 
 	(void)state;

@@ -25,7 +25,7 @@ static void *convert_another(void *arg)
 /* While one conversion waits for a holder: others go on, the same range waits. */
 static int busy_inside(void *arg, uint64_t where, unsigned int attempts)
 {
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 	pthread_t thread;
 
 	(void)arg;
@@ -86,7 +86,7 @@ static void *bind_beside(void *arg)
 
 static void *convert_behind(void *arg)
 {
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
 	(void)arg;
 	if (gmem_convert(a, 0, PAGE, GMEM_PRIVATE, NULL, NULL) ||

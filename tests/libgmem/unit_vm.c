@@ -135,7 +135,7 @@ bool kernel_private(uint64_t gpa)
 
 void expect_in_step_but(int who, uint64_t page, uint64_t nr)
 {
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 	uint64_t at;
 	int i;
 

@@ -18,7 +18,7 @@ static void convert_behind(struct gmem *gmem, unsigned int page, unsigned int nr
 static void expect_difference(struct gmem *gmem, uint64_t page, uint64_t nr, uint64_t guest_page,
 			      uint64_t attributes)
 {
-	struct gmem_range range = { .size = 1 };
+	struct gmem_range range = { .struct_size = sizeof(range), .size = 1 };
 
 	assert_int_equal(gmem_verify(gmem, &range), 1);
 	assert_ptr_equal(range.gmem, gmem);
@@ -31,7 +31,7 @@ static void expect_difference(struct gmem *gmem, uint64_t page, uint64_t nr, uin
 
 static void states_are_the_kernels_after_conversions(void **state)
 {
-	struct gmem_range range = { .size = 1 };
+	struct gmem_range range = { .struct_size = sizeof(range), .size = 1 };
 	enum gmem_mechanism mechanism;
 
 	(void)state;
@@ -82,7 +82,7 @@ static void first_difference_is_the_lowest_in_one_binding(void **state)
 
 static void what_is_not_bound_has_no_gpa(void **state)
 {
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
 	(void)state;
 	start(GMEM_IN_PLACE);
@@ -150,7 +150,7 @@ static void refusal_does_not_end_a_rebuilding(void **state)
 
 static void what_cannot_be_asked_is_eopnotsupp(void **state)
 {
-	struct gmem_range range = { .size = 1 };
+	struct gmem_range range = { .struct_size = sizeof(range), .size = 1 };
 
 	(void)state;
 	start(GMEM_TWO_BACKINGS);

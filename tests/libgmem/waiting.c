@@ -115,7 +115,7 @@ static pthread_t unbinder, rebinder;
 /* b is unbound and bound elsewhere; who comes after either finds what it left. */
 static int unbind_while_it_waits(void *arg, uint64_t where, unsigned int attempts)
 {
-	struct gmem_range range;
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
 	(void)arg;
 	(void)where;
