@@ -154,7 +154,7 @@ int tell_all(struct request *req);
  */
 int tell_binding(struct gmem_vm *vm, uint64_t gpa, uint64_t size, bool let_go, bool go_on);
 
-/* binding.c */
+/* binding.c: @lock is held */
 
 /* The binding that @gpa is in, or the first after it, or NULL. */
 const struct binding *binding_at(const struct gmem_vm *vm, uint64_t gpa);
@@ -163,11 +163,20 @@ const struct binding *binding_at(const struct gmem_vm *vm, uint64_t gpa);
  * lowered to where the next binding begins.
  */
 const struct binding *binding_of(const struct gmem *gmem, uint64_t offset, uint64_t *end);
-/* From @offset to where its state ends, @end at the latest.  @lock is held. */
+/* -EEXIST: there is no room for @new. */
+int binding_check(const struct gmem_vm *vm, const struct binding *new);
+/* -ENOMEM. */
+int binding_insert(struct gmem_vm *vm, const struct binding *new);
+/* The one that @gpa is in. */
+void binding_erase(struct gmem_vm *vm, uint64_t gpa);
+/* From @offset to where its state ends, @end at the latest. */
 void look(struct gmem *gmem, uint64_t offset, uint64_t end, uint64_t gpa,
 	  struct gmem_range *range);
-/* Unbind @gmem everywhere.  -errno: a VM that lives, so no -EIO, has a slot of it still. */
-int unbind_all(struct gmem *gmem);
+
+/* memory.c */
+
+/* A memory that is bound nowhere. */
+void free_memory(struct gmem *gmem);
 
 /* kernel.c: the calls of the kernel.  -errno, else 0 or a descriptor; never -EINTR. */
 

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+/*
+ * Binding, excluding and unbinding: a turn, the list of bindings, listeners, and KVM's slots.
+ * And the end of a memory, which unbinds it first.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "internal.h"
+
+/*
+ * With two backings the VM's attributes say which pages are private, by gpa.  Outside of
+ * bindings everything is shared, so that a slot which the library does not know works.  Shared
+ * ranges are set as well, in case an unbinding could not; KVM sees when nothing changes.
+ */
+static int set_attributes(const struct binding *b, bool bind)
+{
+	struct gmem_vm *vm = b->gmem->vm;
+	uint64_t end = b->offset + b->size;
+	struct gmem_range range = { .struct_size = sizeof(range), .offset = b->offset };
+	int r = 0;
+
+	if (vm->probe.mechanism != GMEM_TWO_BACKINGS)
+		return 0;
+
+	for (; !r && range.offset < end; range.offset += range.size) {
+		pthread_mutex_lock(&vm->lock);
+		look(b->gmem, range.offset, end, b->gpa + (range.offset - b->offset), &range);
+		pthread_mutex_unlock(&vm->lock);
+		r = set_attributes_of_vm(vm->fd, range.gpa, range.size,
+					 bind && range.attributes == GMEM_PRIVATE);
+	}
+
+	return r;
+}
+
+static bool is_range(const struct gmem_vm *vm, uint64_t start, uint64_t size)
+{
+	return size && !(start % vm->page_size) && !(size % vm->page_size) && start + size > start;
+}
+
+/* @b is in the list, and nobody else touches what it covers. */
+static int make_slot(const struct binding *b)
+{
+	struct gmem_vm *vm = b->gmem->vm;
+	int r;
+
+	/* Before there is a slot, so that no vCPU meets the wrong half. */
+	r = set_attributes(b, true);
+	if (r)
+		goto undo_attributes;
+	r = tell_binding(vm, b->gpa, b->size, false, false);
+	if (r)
+		goto undo_attributes;
+	/* The last, as KVM may not give a slot back. */
+	r = set_slot(vm->fd, b->slot, b->gpa, b->size, (char *)b->gmem->hva + b->offset,
+		     b->gmem->private_fd, b->offset);
+	if (!r)
+		return 0;
+
+	tell_binding(vm, b->gpa, b->size, true, true);
+undo_attributes:
+	set_attributes(b, false);
+	return r;
+}
+
+API int gmem_bind(struct gmem *gmem, uint32_t slot, uint64_t gpa, uint64_t offset, uint64_t size)
+{
+	struct binding new = {
+		.gmem = gmem, .slot = slot, .gpa = gpa, .offset = offset, .size = size,
+	};
+	struct turn turn = {
+		.gpa = gpa, .gpa_end = gpa + size,
+		.gmem = gmem, .offset = offset, .offset_end = offset + size,
+	};
+	struct gmem_vm *vm = gmem->vm;
+	void *hva;
+	int r;
+
+	if (!is_range(vm, gpa, size) || !is_range(vm, offset, size) || offset + size > gmem->size)
+		return -EINVAL;
+	r = gmem_map(gmem, &hva);
+	if (r)
+		return r;
+
+	take_turn(vm, &turn);
+	r = binding_check(vm, &new);
+	if (!r)
+		r = binding_insert(vm, &new);
+	if (!r) {
+		pthread_mutex_unlock(&vm->lock);
+		r = make_slot(&new);
+		pthread_mutex_lock(&vm->lock);
+		if (r)
+			binding_erase(vm, gpa);
+	}
+	end_turn(vm, &turn);
+
+	return r;
+}
+
+API int gmem_exclude(struct gmem_vm *vm, uint64_t gpa, uint64_t size)
+{
+	struct turn turn = { .gpa = gpa, .gpa_end = gpa + size };
+	struct binding new = { .gpa = gpa, .size = size };
+	int r;
+
+	if (!is_range(vm, gpa, size))
+		return -EINVAL;
+
+	take_turn(vm, &turn);
+	r = binding_check(vm, &new);
+	if (!r)
+		r = binding_insert(vm, &new);
+	end_turn(vm, &turn);
+
+	return r;
+}
+
+/*
+ * @lock is held, and let go of on the way; the turn covers the binding.  @forced: a listener
+ * that refuses does not keep it.
+ */
+static int remove_binding(struct gmem_vm *vm, const struct binding *b, bool forced)
+{
+	struct binding old = *b;
+	int r = 0;
+
+	if (old.gmem) {
+		pthread_mutex_unlock(&vm->lock);
+		r = tell_binding(vm, old.gpa, old.size, true, forced);
+		if (!r || forced) {
+			r = set_slot(vm->fd, old.slot, old.gpa, 0, NULL, -1, 0);
+			/* Fails for want of memory at most, where there was a slot before. */
+			if (!r)
+				set_attributes(&old, false);
+			/* The guest has it still; what is forgotten nobody could let go of later. */
+			else if (!forced)
+				tell_binding(vm, old.gpa, old.size, false, true);
+		}
+		pthread_mutex_lock(&vm->lock);
+	}
+	if (!r)
+		binding_erase(vm, old.gpa);
+	return r;
+}
+
+API int gmem_unbind(struct gmem_vm *vm, uint64_t gpa)
+{
+	const struct binding *b;
+	bool again = true;
+	int r = 0;
+
+	/* A larger one may have been bound there while this one waited. */
+	while (again) {
+		struct turn turn = { .gpa = gpa };
+
+		pthread_mutex_lock(&vm->lock);
+		b = binding_at(vm, gpa);
+		turn.gpa_end = b && b->gpa == gpa ? gpa + b->size : gpa + 1;
+		pthread_mutex_unlock(&vm->lock);
+
+		take_turn(vm, &turn);
+		b = binding_at(vm, gpa);
+		again = b && b->gpa == gpa && gpa + b->size > turn.gpa_end;
+		if (!b || b->gpa != gpa)
+			r = -ENXIO;
+		else if (!again)
+			r = remove_binding(vm, b, false);
+		end_turn(vm, &turn);
+	}
+
+	return r;
+}
+
+/* -errno: a VM that lives, so no -EIO, has a slot of it still. */
+static int unbind_all(struct gmem *gmem)
+{
+	struct turn turn = { .gmem = gmem, .offset_end = gmem->size };
+	struct gmem_vm *vm = gmem->vm;
+	const struct binding *b;
+	uint64_t gpa = 0;
+	int r, error = 0;
+
+	take_turn(vm, &turn);
+	/* Others may bind and unbind meanwhile, so by address. */
+	while ((b = binding_at(vm, gpa))) {
+		gpa = b->gpa + b->size;
+		if (b->gmem != gmem)
+			continue;
+		r = remove_binding(vm, b, true);
+		if (!r)
+			continue;
+		/* A slot that KVM does not give back is forgotten all the same. */
+		binding_erase(vm, gpa - 1);
+		if (r != -EIO)
+			error = r;
+	}
+	end_turn(vm, &turn);
+
+	return error;
+}
+
+API void gmem_destroy(struct gmem *gmem)
+{
+	if (!gmem)
+		return;
+
+	/*
+	 * Under a slot that stays the next mapping would become the guest's memory, so the
+	 * addresses stay taken.  If that fails the memory does, too.
+	 */
+	if (unbind_all(gmem)) {
+		(void)mmap(gmem->hva, gmem->size, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+		gmem->hva = NULL;
+	}
+	free_memory(gmem);
+}
