@@ -83,7 +83,7 @@ API int gmem_bind(struct gmem *gmem, uint32_t slot, uint64_t gpa, uint64_t offse
 	if (r)
 		return r;
 
-	take_turn(vm, &turn);
+	take_turn(vm, &turn, NULL);
 	r = binding_check(vm, &new);
 	if (!r)
 		r = binding_insert(vm, &new);
@@ -108,7 +108,7 @@ API int gmem_exclude(struct gmem_vm *vm, uint64_t gpa, uint64_t size)
 	if (!is_range(vm, gpa, size))
 		return -EINVAL;
 
-	take_turn(vm, &turn);
+	take_turn(vm, &turn, NULL);
 	r = binding_check(vm, &new);
 	if (!r)
 		r = binding_insert(vm, &new);
@@ -160,7 +160,7 @@ API int gmem_unbind(struct gmem_vm *vm, uint64_t gpa)
 		turn.gpa_end = b && b->gpa == gpa ? gpa + b->size : gpa + 1;
 		pthread_mutex_unlock(&vm->lock);
 
-		take_turn(vm, &turn);
+		take_turn(vm, &turn, NULL);
 		b = binding_at(vm, gpa);
 		again = b && b->gpa == gpa && gpa + b->size > turn.gpa_end;
 		if (!b || b->gpa != gpa)
@@ -182,7 +182,7 @@ static int unbind_all(struct gmem *gmem)
 	uint64_t gpa = 0;
 	int r, error = 0;
 
-	take_turn(vm, &turn);
+	take_turn(vm, &turn, NULL);
 	/* Others may bind and unbind meanwhile, so by address. */
 	while ((b = binding_at(vm, gpa))) {
 		gpa = b->gpa + b->size;

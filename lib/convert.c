@@ -5,7 +5,6 @@
  * the states are those of before, which is how an undo knows what to undo.
  */
 #include <errno.h>
-#include <time.h>
 
 #include "internal.h"
 
@@ -96,43 +95,31 @@ static void remember(struct request *req, const struct gmem_range *range)
 		   (range->offset + range->size) / page_size, req->to_private);
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
-}
-
 /* -EAGAIN once more?  0, or what to give up with. */
 static int wait_for_holder(struct request *req, uint64_t where)
 {
 	const struct gmem_convert_opts *opts = &req->opts;
 	unsigned int attempts = req->result.attempts;
 	uint64_t pause = attempts < 8 ? FIRST_PAUSE_MS << (attempts - 1) : LONGEST_PAUSE_MS;
-	uint64_t spent = now_ms() - req->began_ms;
-	struct timespec ts;
+	uint64_t until = req->patience.until_ms;
 	int r;
 
-	if (spent >= opts->timeout_ms)
+	if (!opts->timeout_ms || now_ms() >= until)
 		return -EAGAIN;
 
 	if (opts->busy) {
 		r = opts->busy(opts->arg, where, attempts);
 		if (r)
 			return r < 0 ? r : -EAGAIN;
-		spent = now_ms() - req->began_ms;
-		if (spent >= opts->timeout_ms)
+		if (now_ms() >= until)
 			return -EAGAIN;
 	}
 
 	if (pause > LONGEST_PAUSE_MS)
 		pause = LONGEST_PAUSE_MS;
-	if (pause > opts->timeout_ms - spent)
-		pause = opts->timeout_ms - spent;
-	ts = (struct timespec){ .tv_nsec = pause * 1000000 };
-	nanosleep(&ts, NULL);
-	return 0;
+	if (pause < until - now_ms())
+		until = now_ms() + pause;
+	return sleep_until(req->vm, until, opts->cancel);
 }
 
 /* All calls, until one fails. */
@@ -331,6 +318,7 @@ static int start(struct request *req, uint64_t size, uint64_t attributes,
 		 const struct gmem_convert_opts *caller, struct gmem_result *out)
 {
 	int r = out ? check_struct(out) : 0;
+	bool has_turn = false;
 
 	if (r)
 		return r;
@@ -342,14 +330,19 @@ static int start(struct request *req, uint64_t size, uint64_t attributes,
 
 	req->end = req->start + size;
 	req->converted = req->start;
-	req->began_ms = now_ms();
+	req->patience = patience_of(req->opts.timeout_ms, req->opts.cancel);
 	req->to_private = attributes == GMEM_PRIVATE;
 	req->policy = req->to_private ? req->opts.to_private : req->opts.to_shared;
 
 	if (!r)
 		r = check_request(req, size, attributes);
 	if (!r) {
-		take_turn(req->vm, &req->turn);
+		r = take_turn(req->vm, &req->turn, &req->patience);
+		has_turn = !r;
+		if (r)
+			fail(req, GMEM_STEP_TURN, req->start, r);
+	}
+	if (has_turn) {
 		r = check_bindings(req);
 		if (!r) {
 			pthread_mutex_unlock(&req->vm->lock);

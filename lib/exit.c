@@ -47,7 +47,12 @@ static int map_gpa_range(struct gmem_vm *vm, struct kvm_run *run,
 	    gmem_convert_gpa(vm, gpa, nr_pages * page_size,
 			     to_private ? GMEM_PRIVATE : GMEM_SHARED, opts, result);
 	/* The only answers that KVM passes on; with another one the next KVM_RUN fails. */
-	run->hypercall.ret = !r ? 0 : r == -EAGAIN ? EAGAIN : EINVAL;
+	if (!r)
+		run->hypercall.ret = 0;
+	else if (r == -EAGAIN || r == -ETIMEDOUT || r == -ECANCELED)
+		run->hypercall.ret = EAGAIN;
+	else
+		run->hypercall.ret = EINVAL;
 	return r;
 }
 

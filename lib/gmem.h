@@ -18,9 +18,10 @@
  * - Safe in all threads: gmem_convert(), gmem_convert_gpa(), gmem_lookup(),
  *   gmem_lookup_gpa(), gmem_verify(), gmem_rebuild(), gmem_handle_exit(), gmem_bind(),
  *   gmem_exclude(), gmem_unbind(), adding and removing listeners, and what returns a
- *   constant.  What touches the same range waits for what came before; the rest runs side
- *   by side.  Adding or removing a listener runs alone.  Creating and gmem_map() may run
- *   beside all of it; gmem_destroy() beside all that does not use the memory.
+ *   constant, and gmem_cancel().  What touches the same range waits for what came before;
+ *   the rest runs side by side.  Adding or removing a listener runs alone.  Creating and
+ *   gmem_map() may run beside all of it; gmem_destroy() beside all that does not use the
+ *   memory.
  * - A listener and the busy hook are called while others wait.  They may look up, and must
  *   not convert, bind, unbind, verify, rebuild, destroy, add or remove; nor wait for a thread
  *   that does.
@@ -364,16 +365,22 @@ struct gmem_convert_opts {
 	enum gmem_policy to_private;
 	uint32_t flags;
 	/*
-	 * For how long, in milliseconds from the call, a page that somebody holds is tried
-	 * again; 0: not at all, and @busy is not called.  @busy, if there is one, is called
-	 * before each new attempt with the address of that page, as the request counts it,
-	 * and with how many attempts have failed.  It is to make the holder let go, and
-	 * returns 0 for another attempt, or -errno to give up with that.  See above for what
-	 * it must not.
+	 * For how long the call waits in all, in milliseconds from its beginning: first for
+	 * requests of the same range that came before, then for a page that somebody holds,
+	 * which is tried again.  0: the page is not tried again, @busy is not called, and the
+	 * requests before are waited for as long as they take.  On top of it comes what cannot
+	 * be interrupted: a listener, @busy, and the last call of the kernel, up to a second.
+	 *
+	 * @busy, if there is one, is called before each new attempt with the address of that
+	 * page, as the request counts it, and with how many attempts have failed.  It is to
+	 * make the holder let go, and returns 0 for another attempt, or -errno to give up
+	 * with that.  See above for what it must not.
 	 */
 	uint32_t timeout_ms;
 	int (*busy)(void *arg, uint64_t where, unsigned int attempts);
 	void *arg;
+	/* NULL, or what gmem_cancel() sets. */
+	const uint32_t *cancel;
 };
 
 /*
@@ -403,6 +410,7 @@ enum gmem_step {
 	GMEM_STEP_CONVERT,		/* the kernel refused */
 	GMEM_STEP_ZERO,			/* without policies: zeroing, before the kernel converts */
 	GMEM_STEP_AFTER_SHARED,		/* a listener refused */
+	GMEM_STEP_TURN,			/* waiting for requests that came before */
 };
 
 struct gmem_result {
@@ -437,7 +445,7 @@ struct gmem_result {
  * converted, which may be none, as firmware asks for MMIO to be shared; to private, such a
  * range is refused.
  * @opts and @result may be NULL.  Blocks while mappings go away, for listeners, and for
- * up to opts->timeout_ms.
+ * requests of the same range that came before; opts->timeout_ms bounds the waiting.
  *
  * All of it or nothing: in one call of the kernel if gmem_probe.is_atomic says so and there
  * are no gaps, or if one call is enough.  Otherwise what was converted before the failure is
@@ -454,6 +462,9 @@ struct gmem_result {
  * -EAGAIN	the page at result->where is held by somebody: a pin, an IOMMU, a pipe;
  *		gmem-who(1) says who may hold it.  With two backings a held page does not
  *		refuse: its holder keeps one that is no longer the guest's
+ * -ETIMEDOUT	requests that came before took all of opts->timeout_ms (GMEM_STEP_TURN)
+ * -ECANCELED	by gmem_cancel(), while the call waited; or a listener returned a positive
+ *		number
  * -EHWPOISON	the page at result->where has a memory error
  * -ENOMEM	the kernel could not track the new state
  * -EIO		the caller is not the process that created the VM
@@ -469,6 +480,17 @@ int gmem_convert_gpa(struct gmem_vm *vm, uint64_t gpa, uint64_t size, uint64_t a
  */
 int gmem_convert(struct gmem *gmem, uint64_t offset, uint64_t size, uint64_t attributes,
 		 const struct gmem_convert_opts *opts, struct gmem_result *result);
+
+/*
+ * Set *@cancel to 1, and have the calls of @vm that were given it return -ECANCELED instead of
+ * waiting: now, and until the caller sets it to 0 again.  So it does not matter whether a call
+ * has begun.  One that need not wait is served, and what a call was doing is undone.
+ *
+ * To stop a vCPU, one @cancel for each: as with kvm_run.immediate_exit, set it, kick the thread
+ * out of KVM_RUN, and set it to 0 when the vCPU goes on.  In any thread, also in a listener or
+ * @busy; not in a signal handler.
+ */
+void gmem_cancel(struct gmem_vm *vm, uint32_t *cancel);
 
 /* ---- Which pages are private ---------------------------------------------- */
 
@@ -527,8 +549,8 @@ int gmem_rebuild(struct gmem *gmem);
  * -EALREADY: a memory fault for pages that have the state already.  A conversion came
  * first, so run the vCPU again; if it comes back at once, the memory cannot be had.
  * Otherwise what gmem_convert_gpa() returns.  After a hypercall hypercall.ret has what KVM
- * tells the guest: 0, EAGAIN for -EAGAIN, or EINVAL for the rest, which are positive and
- * all that KVM takes.  The caller may put another of the three there.
+ * tells the guest: 0, EAGAIN for -EAGAIN, -ETIMEDOUT and -ECANCELED, or EINVAL for the rest,
+ * which are positive and all that KVM takes.  The caller may put another of the three there.
  */
 int gmem_handle_exit(struct gmem_vm *vm, struct kvm_run *run, int run_error,
 		     const struct gmem_convert_opts *opts, struct gmem_result *result);

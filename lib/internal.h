@@ -59,6 +59,14 @@ struct turn {
 	uint64_t offset_end;
 };
 
+#define FOREVER	UINT64_MAX
+
+/* When somebody who waits gives up: at a time of now_ms(), or when *@cancel is set. */
+struct patience {
+	uint64_t until_ms;
+	const uint32_t *cancel;
+};
+
 /*
  * A VM is the list of its bindings, sorted by gpa.  @lock protects everything in it, and is
  * not held while something is called that may block.  What stays while somebody has a turn:
@@ -104,7 +112,7 @@ struct request {
 	enum gmem_policy policy;
 	struct gmem_convert_opts opts;
 	struct gmem_result result;
-	uint64_t began_ms;
+	struct patience patience;
 	/*
 	 * How far it is, for an undo: up to where converted, how many listeners have agreed
 	 * to all of it, and up to where the next one has.
@@ -116,8 +124,16 @@ struct request {
 
 /* queue.c */
 
-/* Wait for what came before and touches the same.  @lock is held then. */
-void take_turn(struct gmem_vm *vm, struct turn *turn);
+uint64_t now_ms(void);
+/* From now on; 0 milliseconds are no limit. */
+struct patience patience_of(uint32_t timeout_ms, const uint32_t *cancel);
+/*
+ * Wait for what came before and touches the same, for as long as it takes if @patience is
+ * NULL.  0, and @lock is held; or -ETIMEDOUT or -ECANCELED, and neither it nor the turn is.
+ */
+int take_turn(struct gmem_vm *vm, struct turn *turn, const struct patience *patience);
+/* 0 then, or -ECANCELED before.  @lock is not held. */
+int sleep_until(struct gmem_vm *vm, uint64_t until_ms, const uint32_t *cancel);
 /* @lock is held before. */
 void end_turn(struct gmem_vm *vm, struct turn *turn);
 

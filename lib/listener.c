@@ -233,7 +233,7 @@ API int gmem_add_listener(struct gmem_vm *vm, struct gmem_listener *listener)
 	    (new.known.flags & ~(GMEM_LISTENER_REPLAY | GMEM_LISTENER_GAPS)))
 		return -EINVAL;
 
-	take_turn(vm, &turn);
+	take_turn(vm, &turn, NULL);
 	r = insert(vm, &new);
 	if (!r) {
 		pthread_mutex_unlock(&vm->lock);
@@ -256,7 +256,7 @@ API int gmem_remove_listener(struct gmem_vm *vm, struct gmem_listener *listener)
 	int r = -ENOENT;
 	size_t i;
 
-	take_turn(vm, &turn);
+	take_turn(vm, &turn, NULL);
 	i = position(vm, listener);
 	if (i < vm->nr_listeners) {
 		pthread_mutex_unlock(&vm->lock);

@@ -42,6 +42,7 @@ API const char *gmem_step_name(enum gmem_step step)
 		[GMEM_STEP_PREPARE] = "emptying the other half",
 		[GMEM_STEP_CONVERT] = "converting",
 		[GMEM_STEP_ZERO] = "zeroing",
+		[GMEM_STEP_TURN] = "waiting for other requests",
 		[GMEM_STEP_AFTER_SHARED] = "telling a listener after it became shared",
 	};
 

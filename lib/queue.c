@@ -1,9 +1,66 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * Who waits for whom.  What changes pages, bindings or listeners takes a turn.  Turns
- * that touch the same are served in the order in which they came; others run side by side.
+ * Who waits for whom, and for how long.  What changes pages, bindings or listeners takes a
+ * turn.  Turns that touch the same are served in the order in which they came; others run
+ * side by side.
  */
+#include <errno.h>
+#include <time.h>
+
 #include "internal.h"
+
+uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
+}
+
+struct patience patience_of(uint32_t timeout_ms, const uint32_t *cancel)
+{
+	return (struct patience){
+		.until_ms = timeout_ms ? now_ms() + timeout_ms : FOREVER,
+		.cancel = cancel,
+	};
+}
+
+/* 0: something may have changed, -ETIMEDOUT, -ECANCELED.  @lock is held. */
+static int wait_for_change(struct gmem_vm *vm, const struct patience *patience)
+{
+	struct timespec until;
+
+	/* Set under @lock, so nobody falls asleep after that. */
+	if (patience->cancel && __atomic_load_n(patience->cancel, __ATOMIC_RELAXED))
+		return -ECANCELED;
+	if (patience->until_ms == FOREVER) {
+		pthread_cond_wait(&vm->changed, &vm->lock);
+		return 0;
+	}
+	if (now_ms() >= patience->until_ms)
+		return -ETIMEDOUT;
+
+	until = (struct timespec){
+		.tv_sec = patience->until_ms / 1000,
+		.tv_nsec = patience->until_ms % 1000 * 1000000,
+	};
+	pthread_cond_timedwait(&vm->changed, &vm->lock, &until);
+	return 0;
+}
+
+int sleep_until(struct gmem_vm *vm, uint64_t until_ms, const uint32_t *cancel)
+{
+	const struct patience patience = { .until_ms = until_ms, .cancel = cancel };
+	int r;
+
+	pthread_mutex_lock(&vm->lock);
+	do
+		r = wait_for_change(vm, &patience);
+	while (!r);
+	pthread_mutex_unlock(&vm->lock);
+
+	return r == -ETIMEDOUT ? 0 : r;
+}
 
 static bool meet(uint64_t start, uint64_t end, uint64_t other_start, uint64_t other_end)
 {
@@ -55,17 +112,23 @@ static bool must_wait(const struct gmem_vm *vm, const struct turn *turn)
 	return false;
 }
 
-void take_turn(struct gmem_vm *vm, struct turn *turn)
+int take_turn(struct gmem_vm *vm, struct turn *turn, const struct patience *patience)
 {
+	const struct patience endless = { .until_ms = FOREVER };
 	struct turn **at;
+	int r = 0;
 
 	pthread_mutex_lock(&vm->lock);
 	for (at = &vm->turns; *at; at = &(*at)->next)
 		;
 	turn->next = NULL;
 	*at = turn;
-	while (must_wait(vm, turn))
-		pthread_cond_wait(&vm->changed, &vm->lock);
+	while (!r && must_wait(vm, turn))
+		r = wait_for_change(vm, patience ? patience : &endless);
+	if (r)
+		end_turn(vm, turn);
+
+	return r;
 }
 
 void end_turn(struct gmem_vm *vm, struct turn *turn)
@@ -75,6 +138,14 @@ void end_turn(struct gmem_vm *vm, struct turn *turn)
 	for (at = &vm->turns; *at != turn; at = &(*at)->next)
 		;
 	*at = turn->next;
+	pthread_cond_broadcast(&vm->changed);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+API void gmem_cancel(struct gmem_vm *vm, uint32_t *cancel)
+{
+	pthread_mutex_lock(&vm->lock);
+	__atomic_store_n(cancel, 1, __ATOMIC_RELAXED);
 	pthread_cond_broadcast(&vm->changed);
 	pthread_mutex_unlock(&vm->lock);
 }

@@ -76,7 +76,7 @@ API int gmem_verify(struct gmem *gmem, struct gmem_range *first_difference)
 	if (!can_ask(gmem))
 		return -EOPNOTSUPP;
 
-	take_turn(vm, &turn);
+	take_turn(vm, &turn, NULL);
 	pthread_mutex_unlock(&vm->lock);
 	r = next_difference(gmem, &at, &difference);
 	pthread_mutex_lock(&vm->lock);
@@ -117,7 +117,7 @@ API int gmem_rebuild(struct gmem *gmem)
 	if (!can_ask(gmem))
 		return -EOPNOTSUPP;
 
-	take_turn(vm, &turn);
+	take_turn(vm, &turn, NULL);
 	pthread_mutex_unlock(&vm->lock);
 	while ((r = next_difference(gmem, &at, &difference)) > 0) {
 		told = tell_difference(vm, &difference);

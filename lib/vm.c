@@ -2,6 +2,7 @@
 /* A VM, as the library knows it: made and forgotten. */
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -28,6 +29,7 @@ static int find_plain_policies(struct gmem_vm *vm, unsigned long vm_type)
 API int gmem_vm_init(int vm_fd, const struct gmem_vm_opts *caller, struct gmem_vm **out)
 {
 	struct gmem_vm_opts opts = {};
+	pthread_condattr_t monotonic;
 	struct gmem_vm *vm;
 	int r;
 
@@ -45,7 +47,11 @@ API int gmem_vm_init(int vm_fd, const struct gmem_vm_opts *caller, struct gmem_v
 	vm->page_size = sysconf(_SC_PAGESIZE);
 	vm->probe = GMEM_INIT(struct gmem_probe);
 	pthread_mutex_init(&vm->lock, NULL);
-	pthread_cond_init(&vm->changed, NULL);
+	/* Cannot fail with a clock that exists. */
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&vm->changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 
 	r = gmem_probe(vm_fd, opts.vm_type, opts.mechanism, &vm->probe);
 	if (!r && vm->probe.mechanism == GMEM_MECHANISM_NONE)

@@ -330,10 +330,20 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
 	return 0;
 }
 
-int __wrap_nanosleep(const struct timespec *ts, struct timespec *rest);
-int __wrap_nanosleep(const struct timespec *ts, struct timespec *rest)
+/* A millisecond at a time, which is shorter than that; other threads get the mutex meanwhile. */
+int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
+				  const struct timespec *until);
+int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
+				  const struct timespec *until)
 {
-	(void)rest;
-	fake.now_ms += ts->tv_sec * 1000 + ts->tv_nsec / 1000000;
-	return 0;
+	uint64_t until_ms = until->tv_sec * 1000 + until->tv_nsec / 1000000;
+
+	(void)cond;
+	pthread_mutex_unlock(mutex);
+	usleep(20);
+	pthread_mutex_lock(mutex);
+	if (fake.now_ms < until_ms)
+		fake.now_ms++;
+
+	return fake.now_ms < until_ms ? 0 : ETIMEDOUT;
 }

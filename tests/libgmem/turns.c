@@ -26,12 +26,13 @@ void *run_conversion(void *arg)
 {
 	struct conversion *c = arg;
 
+	c->result = GMEM_INIT(struct gmem_result);
 	if (c->gmem)
 		c->r = gmem_convert(*c->gmem, c->page * PAGE, c->nr * PAGE, c->attributes,
-				    NULL, NULL);
+				    c->opts, &c->result);
 	else
 		c->r = gmem_convert_gpa(vm, FAKE_GPA + c->page * PAGE, c->nr * PAGE, c->attributes,
-					NULL, NULL);
+					c->opts, &c->result);
 	return NULL;
 }
 

@@ -23,8 +23,11 @@ struct conversion {
 	unsigned int page;
 	unsigned int nr;
 	uint64_t attributes;
+	/* NULL: the library's. */
+	const struct gmem_convert_opts *opts;
 	pthread_t thread;
 	int r;
+	struct gmem_result result;
 };
 
 void *run_conversion(void *arg);
