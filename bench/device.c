@@ -170,7 +170,7 @@ static void one_path(enum path path, const char *bdf)
 	guest_create(&guest, 1);
 	opts.vm_type = SW_PROTECTED_VM;
 	if (gmem_vm_init(guest.fd, &opts, &vm) || gmem_create(vm, SIZE, NULL, &ram) ||
-	    gmem_map(ram, &hva) || gmem_bind(ram, SLOT, GUEST_GPA, 0, SIZE))
+	    gmem_map(ram, NULL, &hva) || gmem_bind(ram, SLOT, GUEST_GPA, 0, SIZE, NULL))
 		die("cannot make a memory for a device");
 	memset(hva, 1, SIZE);
 

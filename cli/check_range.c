@@ -67,9 +67,9 @@ static void request_spans_slots(void)
 	gmem_destroy(gmem);
 	gmem = vm_memory(&vm, SIZE, GMEM_SHARED, 0, GMEM_NO_GPA, &mem);
 	second = vm_memory(&vm, SIZE, GMEM_SHARED, VM_DATA_SLOT, VM_DATA + 8 * PAGE, &other);
-	EXPECT(gmem_bind(gmem, 2, VM_DATA, 4 * PAGE, 4 * PAGE), 0);
-	EXPECT(gmem_bind(gmem, 3, VM_DATA + 4 * PAGE, 0, 4 * PAGE), 0);
-	EXPECT(gmem_bind(gmem, 4, VM_DATA + 64 * PAGE, 4 * PAGE, PAGE), -EEXIST);
+	EXPECT(gmem_bind(gmem, 2, VM_DATA, 4 * PAGE, 4 * PAGE, NULL), 0);
+	EXPECT(gmem_bind(gmem, 3, VM_DATA + 4 * PAGE, 0, 4 * PAGE, NULL), 0);
+	EXPECT(gmem_bind(gmem, 4, VM_DATA + 64 * PAGE, 4 * PAGE, PAGE, NULL), -EEXIST);
 
 	EXPECT(gmem_convert_gpa(vm.gmem, VM_DATA + 2 * PAGE, 8 * PAGE, GMEM_PRIVATE, NULL, NULL), 0);
 	expect_attributes(0, 4 * PAGE, GMEM_PRIVATE);
@@ -125,11 +125,11 @@ static void device_memory_is_refused_where_it_is(void)
 {
 	struct gmem_result result = GMEM_INIT(struct gmem_result);
 
-	EXPECT(gmem_exclude(vm.gmem, VM_DATA + SIZE, PAGE), 0);
+	EXPECT(gmem_exclude(vm.gmem, VM_DATA + SIZE, PAGE, NULL), 0);
 	EXPECT(gmem_convert_gpa(vm.gmem, VM_DATA, SIZE + PAGE, GMEM_PRIVATE, NULL, &result), -EPERM);
 	EXPECT(result.where, VM_DATA + SIZE);
 	expect_attributes(0, SIZE, GMEM_SHARED);
-	EXPECT(gmem_unbind(vm.gmem, VM_DATA + SIZE), 0);
+	EXPECT(gmem_unbind(vm.gmem, VM_DATA + SIZE, NULL), 0);
 }
 
 static void wrong_requests_are_refused(void)

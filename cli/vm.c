@@ -88,9 +88,9 @@ struct gmem *vm_memory(struct vm *vm, uint64_t size, uint64_t attributes, uint32
 	opts.attributes = attributes;
 	r = gmem_create(vm->gmem, size, &opts, &gmem);
 	if (!r)
-		r = gmem_map(gmem, &memory);
+		r = gmem_map(gmem, NULL, &memory);
 	if (!r && gpa != GMEM_NO_GPA)
-		r = gmem_bind(gmem, slot, gpa, 0, size);
+		r = gmem_bind(gmem, slot, gpa, 0, size, NULL);
 	if (r) {
 		errno = -r;
 		die("a memory of %llu bytes", (unsigned long long)size);

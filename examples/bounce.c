@@ -33,8 +33,8 @@ int main(void)
 	keep.to_private = GMEM_PRESERVE;
 
 	check(gmem_create(memories, PAGE, NULL, &buffer), "gmem_create");
-	check(gmem_map(buffer, &hva), "gmem_map");
-	check(gmem_bind(buffer, 1, DATA_GPA, 0, PAGE), "gmem_bind");
+	check(gmem_map(buffer, NULL, &hva), "gmem_map");
+	check(gmem_bind(buffer, 1, DATA_GPA, 0, PAGE, NULL), "gmem_bind");
 
 	vm_start(&vm, memories, GUEST_TO_UPPER_CASE);
 

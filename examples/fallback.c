@@ -43,8 +43,8 @@ int main(void)
 	       gmem_policy_name(convert.to_shared));
 
 	check(gmem_create(memories, PAGE, NULL, &ram), "gmem_create");
-	check(gmem_map(ram, &hva), "gmem_map");
-	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGE), "gmem_bind");
+	check(gmem_map(ram, NULL, &hva), "gmem_map");
+	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGE, NULL), "gmem_bind");
 	mem = hva;
 	vm_start(&vm, memories, GUEST_WRITES_G);
 

@@ -84,7 +84,7 @@ int main(void)
 	opts.vm_type = VM_TYPE;
 	check(gmem_vm_init(vm.fd, &opts, &memories), "gmem_vm_init");
 	check(gmem_create(memories, PAGES * PAGE, NULL, &ram), "gmem_create");
-	check(gmem_map(ram, &hva), "gmem_map");
+	check(gmem_map(ram, NULL, &hva), "gmem_map");
 
 	end.hva = hva;
 	check(hold(&end, 1), "hold");
@@ -105,7 +105,7 @@ int main(void)
 	check(gmem_add_listener(memories, &end.listener), "gmem_add_listener");
 
 	printf("the memory is bound:\n");
-	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE), "gmem_bind");
+	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE, NULL), "gmem_bind");
 	printf("pages 1 and 2 to private:\n");
 	check(gmem_convert_gpa(memories, DATA_GPA + PAGE, 2 * PAGE, GMEM_PRIVATE, NULL, NULL),
 	      "to private");

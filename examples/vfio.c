@@ -81,14 +81,14 @@ int main(int argc, char **argv)
 	check(gmem_vm_init(vm.fd, &opts, &memories), "gmem_vm_init");
 	create.attributes = GMEM_PRIVATE;
 	check(gmem_create(memories, PAGES * PAGE, &create, &ram), "gmem_create");
-	check(gmem_map(ram, &hva), "gmem_map");
-	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE), "gmem_bind");
+	check(gmem_map(ram, NULL, &hva), "gmem_map");
+	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE, NULL), "gmem_bind");
 
 	/* The guest's own path to the device: a slot of the VMM's, that cannot be converted. */
 	check(edu_map_registers(device, &registers), "its registers");
 	region.userspace_addr = (uintptr_t)registers;
 	check(sys(ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &region)), "memslot of the device");
-	check(gmem_exclude(memories, DEVICE_GPA, PAGE), "gmem_exclude");
+	check(gmem_exclude(memories, DEVICE_GPA, PAGE, NULL), "gmem_exclude");
 
 	/* And the device's path to the guest: what is shared, now and later. */
 	check(gmem_add_iommu(memories, &iommu_opts, &iommu), "gmem_add_iommu");

@@ -92,8 +92,8 @@ static inline void vm_start(struct vm *vm, struct gmem_vm *memories, enum guest 
 	/* Written while it is shared, and kept when it goes to the guest. */
 	keep.to_private = GMEM_PRESERVE;
 	check(gmem_create(memories, PAGE, NULL, &vm->code), "gmem_create");
-	check(gmem_map(vm->code, &hva), "gmem_map");
-	check(gmem_bind(vm->code, CODE_SLOT, CODE_GPA, 0, PAGE), "gmem_bind");
+	check(gmem_map(vm->code, NULL, &hva), "gmem_map");
+	check(gmem_bind(vm->code, CODE_SLOT, CODE_GPA, 0, PAGE, NULL), "gmem_bind");
 	memcpy(hva, guest_code, guest_code_size);
 	check(gmem_convert(vm->code, 0, PAGE, GMEM_PRIVATE, &keep, NULL), "the code to private");
 

@@ -25,8 +25,8 @@ int main(void)
 	check(gmem_vm_init(vm.fd, &opts, &memories), "gmem_vm_init");
 	create.attributes = GMEM_PRIVATE;
 	check(gmem_create(memories, 16 * PAGE, &create, &ram), "gmem_create");
-	check(gmem_map(ram, &hva), "gmem_map");
-	check(gmem_bind(ram, 1, DATA_GPA, 0, 16 * PAGE), "gmem_bind");
+	check(gmem_map(ram, NULL, &hva), "gmem_map");
+	check(gmem_bind(ram, 1, DATA_GPA, 0, 16 * PAGE, NULL), "gmem_bind");
 	vm_start(&vm, memories, GUEST_SAYS_HI);
 
 	for (;;) {

@@ -39,8 +39,23 @@ static bool is_range(const struct gmem_vm *vm, uint64_t start, uint64_t size)
 	return size && !(start % vm->page_size) && !(size % vm->page_size) && start + size > start;
 }
 
-/* @b is in the list, and nobody else touches what it covers. */
+/* Last of all, as KVM may not give a slot back. */
 static int make_slot(const struct binding *b)
+{
+	if (!b->has_slot)
+		return 0;
+
+	return set_slot(b->gmem->vm->fd, b->slot, b->slot_flags, b->gpa, b->size,
+			(char *)b->gmem->hva + b->offset, b->gmem->private_fd, b->offset);
+}
+
+static int delete_slot(const struct binding *b)
+{
+	return b->has_slot ? set_slot(b->gmem->vm->fd, b->slot, 0, b->gpa, 0, NULL, -1, 0) : 0;
+}
+
+/* @b is in the list, and nobody else touches what it covers. */
+static int give_to_guest(const struct binding *b)
 {
 	struct gmem_vm *vm = b->gmem->vm;
 	int r;
@@ -52,9 +67,7 @@ static int make_slot(const struct binding *b)
 	r = tell_binding(vm, b->gpa, b->size, false, false);
 	if (r)
 		goto undo_attributes;
-	/* The last, as KVM may not give a slot back. */
-	r = set_slot(vm->fd, b->slot, b->gpa, b->size, (char *)b->gmem->hva + b->offset,
-		     b->gmem->private_fd, b->offset);
+	r = make_slot(b);
 	if (!r)
 		return 0;
 
@@ -64,32 +77,60 @@ undo_attributes:
 	return r;
 }
 
-API int gmem_bind(struct gmem *gmem, uint32_t slot, uint64_t gpa, uint64_t offset, uint64_t size)
+/* @flags_allowed: the others are -EINVAL. */
+static int take_opts(struct gmem_bind_opts *opts, const struct gmem_bind_opts *caller,
+		     uint32_t flags_allowed)
 {
-	struct binding new = {
-		.gmem = gmem, .slot = slot, .gpa = gpa, .offset = offset, .size = size,
-	};
+	int r;
+
+	*opts = GMEM_INIT(struct gmem_bind_opts);
+	if (!caller)
+		return 0;
+	r = take_struct(opts, caller, sizeof(*opts));
+	if (r)
+		return r;
+
+	return opts->flags & ~flags_allowed ? -EINVAL : 0;
+}
+
+API int gmem_bind(struct gmem *gmem, uint32_t slot, uint64_t gpa, uint64_t offset, uint64_t size,
+		  const struct gmem_bind_opts *caller)
+{
+	struct binding new = { .gmem = gmem, .gpa = gpa, .offset = offset, .size = size };
 	struct turn turn = {
 		.gpa = gpa, .gpa_end = gpa + size,
 		.gmem = gmem, .offset = offset, .offset_end = offset + size,
 	};
 	struct gmem_vm *vm = gmem->vm;
+	struct gmem_bind_opts opts;
+	struct patience patience;
 	void *hva;
-	int r;
+	int r = take_opts(&opts, caller, GMEM_NO_SLOT);
 
-	if (!is_range(vm, gpa, size) || !is_range(vm, offset, size) || offset + size > gmem->size)
-		return -EINVAL;
-	r = gmem_map(gmem, &hva);
 	if (r)
 		return r;
+	new.has_slot = !(opts.flags & GMEM_NO_SLOT);
+	new.slot = slot;
+	new.slot_flags = opts.slot_flags;
+	if (!is_range(vm, gpa, size) || !is_range(vm, offset, size) ||
+	    offset + size > gmem->size || (new.slot_flags && !new.has_slot))
+		return -EINVAL;
+	if (new.has_slot) {
+		r = gmem_map(gmem, NULL, &hva);
+		if (r)
+			return r;
+	}
 
-	take_turn(vm, &turn, NULL);
+	patience = patience_of(opts.timeout_ms, opts.cancel);
+	r = take_turn(vm, &turn, &patience);
+	if (r)
+		return r;
 	r = binding_check(vm, &new);
 	if (!r)
 		r = binding_insert(vm, &new);
 	if (!r) {
 		pthread_mutex_unlock(&vm->lock);
-		r = make_slot(&new);
+		r = give_to_guest(&new);
 		pthread_mutex_lock(&vm->lock);
 		if (r)
 			binding_erase(vm, gpa);
@@ -99,16 +140,24 @@ API int gmem_bind(struct gmem *gmem, uint32_t slot, uint64_t gpa, uint64_t offse
 	return r;
 }
 
-API int gmem_exclude(struct gmem_vm *vm, uint64_t gpa, uint64_t size)
+API int gmem_exclude(struct gmem_vm *vm, uint64_t gpa, uint64_t size,
+		     const struct gmem_bind_opts *caller)
 {
 	struct turn turn = { .gpa = gpa, .gpa_end = gpa + size };
 	struct binding new = { .gpa = gpa, .size = size };
-	int r;
+	struct gmem_bind_opts opts;
+	struct patience patience;
+	int r = take_opts(&opts, caller, 0);
 
-	if (!is_range(vm, gpa, size))
+	if (r)
+		return r;
+	if (!is_range(vm, gpa, size) || opts.slot_flags)
 		return -EINVAL;
 
-	take_turn(vm, &turn, NULL);
+	patience = patience_of(opts.timeout_ms, opts.cancel);
+	r = take_turn(vm, &turn, &patience);
+	if (r)
+		return r;
 	r = binding_check(vm, &new);
 	if (!r)
 		r = binding_insert(vm, &new);
@@ -130,7 +179,7 @@ static int remove_binding(struct gmem_vm *vm, const struct binding *b, bool forc
 		pthread_mutex_unlock(&vm->lock);
 		r = tell_binding(vm, old.gpa, old.size, true, forced);
 		if (!r || forced) {
-			r = set_slot(vm->fd, old.slot, old.gpa, 0, NULL, -1, 0);
+			r = delete_slot(&old);
 			/* Fails for want of memory at most, where there was a slot before. */
 			if (!r)
 				set_attributes(&old, false);
@@ -145,12 +194,20 @@ static int remove_binding(struct gmem_vm *vm, const struct binding *b, bool forc
 	return r;
 }
 
-API int gmem_unbind(struct gmem_vm *vm, uint64_t gpa)
+API int gmem_unbind(struct gmem_vm *vm, uint64_t gpa, const struct gmem_bind_opts *caller)
 {
+	struct gmem_bind_opts opts;
+	struct patience patience;
 	const struct binding *b;
 	bool again = true;
-	int r = 0;
+	int r = take_opts(&opts, caller, 0);
 
+	if (r)
+		return r;
+	if (opts.slot_flags)
+		return -EINVAL;
+
+	patience = patience_of(opts.timeout_ms, opts.cancel);
 	/* A larger one may have been bound there while this one waited. */
 	while (again) {
 		struct turn turn = { .gpa = gpa };
@@ -160,7 +217,9 @@ API int gmem_unbind(struct gmem_vm *vm, uint64_t gpa)
 		turn.gpa_end = b && b->gpa == gpa ? gpa + b->size : gpa + 1;
 		pthread_mutex_unlock(&vm->lock);
 
-		take_turn(vm, &turn, NULL);
+		r = take_turn(vm, &turn, &patience);
+		if (r)
+			return r;
 		b = binding_at(vm, gpa);
 		again = b && b->gpa == gpa && gpa + b->size > turn.gpa_end;
 		if (!b || b->gpa != gpa)
@@ -210,10 +269,10 @@ API void gmem_destroy(struct gmem *gmem)
 	 * Under a slot that stays the next mapping would become the guest's memory, so the
 	 * addresses stay taken.  If that fails the memory does, too.
 	 */
-	if (unbind_all(gmem)) {
+	if (unbind_all(gmem) && gmem->owns_mapping) {
 		(void)mmap(gmem->hva, gmem->size, PROT_NONE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-		gmem->hva = NULL;
+		gmem->owns_mapping = false;
 	}
 	free_memory(gmem);
 }

@@ -31,9 +31,12 @@ const struct binding *binding_at(const struct gmem_vm *vm, uint64_t gpa)
 
 const struct binding *binding_of(const struct gmem *gmem, uint64_t offset, uint64_t *end)
 {
-	const struct binding *b = gmem->vm->bindings, *last = b + gmem->vm->nr_bindings;
+	const struct gmem_vm *vm = gmem->vm;
+	const struct binding *b;
+	size_t i;
 
-	for (; b < last; b++) {
+	for (i = 0; i < vm->nr_bindings; i++) {
+		b = &vm->bindings[i];
 		if (b->gmem != gmem)
 			continue;
 		if (offset >= b->offset && offset - b->offset < b->size)
@@ -48,14 +51,16 @@ const struct binding *binding_of(const struct gmem *gmem, uint64_t offset, uint6
 /* A page of a memory is bound once, so that it has one gpa. */
 int binding_check(const struct gmem_vm *vm, const struct binding *new)
 {
-	const struct binding *b = vm->bindings, *last = b + vm->nr_bindings;
+	const struct binding *b;
+	size_t i;
 
-	for (; b < last; b++) {
+	for (i = 0; i < vm->nr_bindings; i++) {
+		b = &vm->bindings[i];
 		if (new->gpa < b->gpa + b->size && b->gpa < new->gpa + new->size)
 			return -EEXIST;
 		if (!new->gmem || !b->gmem)
 			continue;
-		if (new->slot == b->slot)
+		if (new->has_slot && b->has_slot && new->slot == b->slot)
 			return -EEXIST;
 		if (new->gmem == b->gmem && new->offset < b->offset + b->size &&
 		    b->offset < new->offset + new->size)

@@ -15,8 +15,18 @@
 /* ---- The kernel ------------------------------------------------------------ */
 
 /*
- * Add to @call, which is by gpa and ends at *@at, what is bound from there on without a gap.
- * @lock is held.
+ * May the kernel be asked to convert @part by gpa?  In place, where there is no slot yet, that
+ * would change attributes of the VM.  @lock is held.
+ */
+static bool goes_by_gpa(const struct request *req, const struct gmem_range *part)
+{
+	return req->vm->probe.mechanism == GMEM_TWO_BACKINGS ||
+	       binding_at(req->vm, part->gpa)->has_slot;
+}
+
+/*
+ * Have @call, which ends at *@at, be by gpa, and add what is bound from there on without a
+ * gap.  @lock is held.
  */
 static void extend(const struct request *req, uint64_t *at, struct gmem_range *call)
 {
@@ -24,7 +34,7 @@ static void extend(const struct request *req, uint64_t *at, struct gmem_range *c
 	uint64_t next = *at;
 
 	call->gmem = NULL;
-	while (next_part(req, &next, &part) && part.gpa == *at) {
+	while (next_part(req, &next, &part) && part.gpa == *at && goes_by_gpa(req, &part)) {
 		call->size += part.size;
 		*at = next;
 	}
@@ -52,7 +62,7 @@ static bool next_call(const struct request *req, uint64_t *at, struct gmem_range
 	do
 		found = next_part(req, at, call);
 	while (found && by_gpa && call->gpa == GMEM_NO_GPA);
-	if (found && !req->gmem && req->vm->probe.is_atomic)
+	if (found && !req->gmem && req->vm->probe.is_atomic && goes_by_gpa(req, call))
 		extend(req, at, call);
 	pthread_mutex_unlock(&req->vm->lock);
 
@@ -158,8 +168,7 @@ static int punch_changes(struct request *req, bool shared_half, uint64_t *missed
 	int r;
 
 	while (next_change(req, &at, false, &change)) {
-		r = punch_hole(shared_half ? change.gmem->shared_fd : change.gmem->private_fd,
-			       change.offset, change.size);
+		r = discard(change.gmem, shared_half, change.offset, change.size);
 		if (r && !missed)
 			return fail(req, step, address_of(req, &change), r);
 		if (r)

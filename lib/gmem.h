@@ -19,9 +19,9 @@
  *   gmem_lookup_gpa(), gmem_verify(), gmem_rebuild(), gmem_handle_exit(), gmem_bind(),
  *   gmem_exclude(), gmem_unbind(), adding and removing listeners, and what returns a
  *   constant, and gmem_cancel().  What touches the same range waits for what came before;
- *   the rest runs side by side.  Adding or removing a listener runs alone.  Creating and
- *   gmem_map() may run beside all of it; gmem_destroy() beside all that does not use the
- *   memory.
+ *   the rest runs side by side.  Adding or removing a listener runs alone.  Creating,
+ *   adopting and gmem_map() may run beside all of it; gmem_destroy() beside all that does
+ *   not use the memory.
  * - A listener and the busy hook are called while others wait.  They may look up, and must
  *   not convert, bind, unbind, verify, rebuild, destroy, add or remove; nor wait for a thread
  *   that does.
@@ -72,6 +72,8 @@ static const uint64_t GMEM_PRIVATE = 8;
 static const uint64_t GMEM_NO_GPA = 0xffffffffffffffff;
 static const uint64_t GMEM_LISTENER_REPLAY = 1;
 static const uint64_t GMEM_LISTENER_GAPS = 2;
+static const uint32_t GMEM_ASK_KERNEL = 1;
+static const uint32_t GMEM_NO_SLOT = 1;
 static const uint32_t GMEM_NO_UNDO = 1;
 static const uint32_t GMEM_NO_DISCARD = 2;
 /* C wants constant expressions; of a macro alone bindgen guesses the type, -1 for NO_GPA. */
@@ -80,6 +82,8 @@ static const uint32_t GMEM_NO_DISCARD = 2;
 #define GMEM_NO_GPA		UINT64_MAX
 #define GMEM_LISTENER_REPLAY	UINT64_C(1)
 #define GMEM_LISTENER_GAPS	UINT64_C(2)
+#define GMEM_ASK_KERNEL		UINT32_C(1)
+#define GMEM_NO_SLOT		UINT32_C(1)
 #define GMEM_NO_UNDO		UINT32_C(1)
 #define GMEM_NO_DISCARD		UINT32_C(2)
 
@@ -114,8 +118,8 @@ struct gmem_probe {
 	uint32_t to_private;		/* ... in each direction */
 	/*
 	 * A range of gpas over several slots is one call of the kernel, all or nothing, unless
-	 * there are gaps in it.  So is any range of offsets in place; with two backings that is
-	 * a call for each binding.
+	 * there are gaps in it, or slots in place that are not the library's.  So is any range of
+	 * offsets in place; with two backings that is a call for each binding.
 	 */
 	bool is_atomic;
 };
@@ -168,15 +172,62 @@ struct gmem_create_opts {
  * @opts may be NULL: shared.  Its descriptors are close-on-exec.  The caller owns
  * @gmem until gmem_destroy().
  *
- * -EINVAL: size or attributes; -EMFILE, -ENFILE, -ENOMEM, -E2BIG.
+ * -EINVAL: size or attributes; -EMFILE, -ENFILE, -ENOMEM, -E2BIG; -EIO: not the process that
+ * created the VM, or the VM is dead; -EBADF: its descriptor has been closed.
  */
 int gmem_create(struct gmem_vm *vm, uint64_t size, const struct gmem_create_opts *opts,
 		struct gmem **gmem);
 
+struct gmem_adopt_opts {
+	size_t struct_size;
+	/*
+	 * Where all of the memory is mapped, shared and writable, at a multiple of the page
+	 * size; it stays the caller's, and in place.  NULL: the library maps @shared_fd should
+	 * it have to, for gmem_map(), a slot or an IOMMU.
+	 */
+	void *hva;
+	/* Two backings: where in @shared_fd the memory begins. */
+	uint64_t shared_offset;
+	/*
+	 * Who has the pages: the bit page % 64 of word page / 64 in @private_pages is set if the
+	 * guest does; without that array, which is the caller's and read during the call only,
+	 * @attributes is true of all pages.
+	 */
+	uint64_t attributes;
+	const uint64_t *private_pages;
+	/* GMEM_ASK_KERNEL: the kernel says who, as for gmem_rebuild(), whatever was told. */
+	uint32_t flags;
+};
+
 /*
- * Unbind @gmem everywhere, unmap it and close its files.  NULL is ignored.  Should KVM not
- * give a slot back, for want of memory or as a protected guest has run, the addresses under
- * it stay taken until the process ends, and the memory does not.
+ * A memory of @size bytes from files of the caller's, who made them, maps them, and has them
+ * open until gmem_destroy().  The library converts, keeps the states and tells listeners, and
+ * does neither close nor unmap them.  From now on nobody else converts; what pages hold is
+ * left alone.  @opts may be NULL.
+ *
+ * In place @private_fd is a guest_memfd of this VM made with GUEST_MEMFD_FLAG_MMAP, and
+ * @shared_fd the same or -1.  With two backings @private_fd is one made without; @shared_fd is
+ * the file of the shared half, or -1 if that is anonymous memory at @opts->hva, which is then
+ * discarded with madvise().  The memory begins at the beginning of @private_fd.
+ *
+ * With two backings the states are the library's: binding sets the VM's attributes by them.
+ * To have the states of attributes that are set already, say them in @opts.
+ *
+ * -EINVAL: size, attributes, alignment, a flag that does not exist, a file that is too small,
+ * @shared_fd in place, or neither it nor hva; -EBADF: @private_fd or @shared_fd is not open;
+ * -ENOTTY: in place, @private_fd is no file that converts; -EOPNOTSUPP: GMEM_ASK_KERNEL with two
+ * backings, or of a kernel that does not say; -EIO: not the process that created the VM, or a
+ * senseless answer; -ENOMEM, -E2BIG.
+ */
+int gmem_adopt(struct gmem_vm *vm, uint64_t size, int private_fd, int shared_fd,
+	       const struct gmem_adopt_opts *opts, struct gmem **gmem);
+
+/*
+ * Unbind @gmem everywhere, unmap it and close its files, as far as they are the library's.
+ * NULL is ignored.  Waits for requests of the memory that came before.  Should KVM not give a
+ * slot back, for want of memory or as a protected guest has run, the addresses under it stay
+ * taken until the process ends, and the memory does not; a mapping of the caller's has to stay
+ * then, so use gmem_unbind() first, which says.
  */
 void gmem_destroy(struct gmem *gmem);
 
@@ -184,41 +235,84 @@ uint64_t gmem_size(const struct gmem *gmem);
 
 /*
  * The file that shared pages are in, to map it elsewhere or hand it to a device back
- * end, and the one that private pages are in; the same if they are in place.  Both
- * stay the library's.
+ * end, and the one that private pages are in; the same if they are in place.  Both stay the
+ * library's, or whose they were.  -1: what gmem_adopt() was given for anonymous memory.
  */
 int gmem_shared_fd(const struct gmem *gmem);
 int gmem_private_fd(const struct gmem *gmem);
 
+struct gmem_map_opts {
+	size_t struct_size;
+	/* As for mmap(): a hint, or where to if @mmap_flags say so.  NULL: anywhere. */
+	void *address;
+	/* Beside MAP_SHARED and MAP_NORESERVE, such as MAP_FIXED_NOREPLACE or MAP_POPULATE. */
+	int mmap_flags;
+};
+
 /*
- * Map @gmem for the host at *@hva, until it is destroyed; a second call returns
- * the same.  In place, touching a private page is SIGBUS; with two backings it reads
- * something that is not what the guest reads.  -ENOMEM and what mmap() returns.
+ * Map @gmem for the host at *@hva, until it is destroyed; a second call returns the same,
+ * whatever its @opts, and so does the first one of a memory that was adopted with its mapping.
+ * @opts may be NULL.  In place, touching a private page is SIGBUS; with two backings it reads
+ * something that is not what the guest reads.
+ *
+ * -EINVAL: @opts without its size, or a flag of mmap() that makes no shared mapping of a file;
+ * -E2BIG, -ENOMEM, and what mmap() returns.
  */
-int gmem_map(struct gmem *gmem, void **hva);
+int gmem_map(struct gmem *gmem, const struct gmem_map_opts *opts, void **hva);
+
+struct gmem_bind_opts {
+	size_t struct_size;
+	/*
+	 * GMEM_NO_SLOT: KVM's slot is the caller's, and so is its number; @slot is ignored.  The
+	 * memory need not be mapped by the library then.  Bind before the slot is made, and
+	 * unbind after it has been deleted, so that no vCPU uses memory with the wrong states
+	 * (two backings) or that an IOMMU does not know yet.
+	 */
+	uint32_t flags;
+	/* Of KVM's slot, beside KVM_MEM_GUEST_MEMFD; 7.3 takes none for such a slot. */
+	uint32_t slot_flags;
+	/* For how long to wait, as in gmem_convert_opts; 0: as long as it takes. */
+	uint32_t timeout_ms;
+	const uint32_t *cancel;
+};
 
 /*
  * Make [@offset, +@size) of @gmem what the guest has at [@gpa, +@size), as KVM's
- * memslot @slot.  Maps @gmem.  A page of a memory is bound at most once.
+ * memslot @slot, with its address space in the upper 16 bits.  Maps @gmem.  A page of a memory
+ * is bound at most once.  @opts may be NULL.  Waits for requests of the same range that came
+ * before, as do the next two.
  *
- * -EINVAL: alignment, size, beyond the end; -EEXIST: overlaps what is bound or
- * excluded, or the slot's number is taken; -ENOMEM; what KVM_SET_USER_MEMORY_REGION2
- * returns.  On failure nothing is bound.
+ * -EINVAL: alignment, size, beyond the end, a flag that does not exist, slot_flags with
+ * GMEM_NO_SLOT, or @opts without its size; -EEXIST: overlaps what the library has bound or
+ * excluded, or a slot of the caller's, or the library has given the slot's number to another
+ * binding; -ETIMEDOUT, -ECANCELED: as said in @opts; -ENOMEM, -E2BIG; what a listener returns
+ * that replays; what KVM_SET_USER_MEMORY_REGION2 returns, which is -EINVAL if the slot's number
+ * is that of a slot of the caller's, or it does not take slot_flags.  On failure nothing is
+ * bound.
  */
-int gmem_bind(struct gmem *gmem, uint32_t slot, uint64_t gpa, uint64_t offset, uint64_t size);
+int gmem_bind(struct gmem *gmem, uint32_t slot, uint64_t gpa, uint64_t offset, uint64_t size,
+	      const struct gmem_bind_opts *opts);
 
 /*
  * Say that [@gpa, +@size) is there but cannot be converted: device memory, ROM, a slot
- * of ordinary memory.  No slot is made; that is the caller's.  -EINVAL, -EEXIST, -ENOMEM.
+ * of ordinary memory.  It counts as shared.  No slot is made; that is the caller's.  @opts may
+ * be NULL, and has no flags.
+ *
+ * -EINVAL: alignment, size, flags, or @opts without its size; -EEXIST: overlaps what the
+ * library has bound or excluded; -ETIMEDOUT, -ECANCELED, -ENOMEM, -E2BIG.
  */
-int gmem_exclude(struct gmem_vm *vm, uint64_t gpa, uint64_t size);
+int gmem_exclude(struct gmem_vm *vm, uint64_t gpa, uint64_t size,
+		 const struct gmem_bind_opts *opts);
 
 /*
  * Undo the gmem_bind() or gmem_exclude() whose range begins at @gpa.  Pages keep state
- * and contents.  -ENXIO: nothing begins there; what KVM_SET_USER_MEMORY_REGION2 returns, as
- * -EPERM once a protected guest has run.
+ * and contents.  @opts may be NULL, and has no flags.
+ *
+ * -EINVAL: flags, or @opts without its size; -ENXIO: nothing begins there; -ETIMEDOUT,
+ * -ECANCELED, -E2BIG; what a listener returns that replays; what KVM_SET_USER_MEMORY_REGION2
+ * returns, as -EPERM once a protected guest has run.  On failure it is bound as before.
  */
-int gmem_unbind(struct gmem_vm *vm, uint64_t gpa);
+int gmem_unbind(struct gmem_vm *vm, uint64_t gpa, const struct gmem_bind_opts *opts);
 
 /* ---- Who is told --------------------------------------------------------- */
 
@@ -564,6 +658,9 @@ int gmem_handle_exit(struct gmem_vm *vm, struct kvm_run *run, int run_error,
 void gmem_probe_init(struct gmem_probe *probe, size_t size);
 void gmem_vm_opts_init(struct gmem_vm_opts *opts, size_t size);
 void gmem_create_opts_init(struct gmem_create_opts *opts, size_t size);
+void gmem_adopt_opts_init(struct gmem_adopt_opts *opts, size_t size);
+void gmem_map_opts_init(struct gmem_map_opts *opts, size_t size);
+void gmem_bind_opts_init(struct gmem_bind_opts *opts, size_t size);
 void gmem_range_init(struct gmem_range *range, size_t size);
 void gmem_listener_init(struct gmem_listener *listener, size_t size);
 void gmem_iommu_opts_init(struct gmem_iommu_opts *opts, size_t size);

@@ -36,7 +36,10 @@ struct binding {
 	uint64_t gpa;
 	uint64_t size;
 	uint64_t offset;
+	/* Of KVM's, made by the library; false: the caller's, or none. */
+	bool has_slot;
 	uint32_t slot;
+	uint32_t slot_flags;
 };
 
 /* A listener, as its caller has it and as this library knows it. */
@@ -89,12 +92,20 @@ struct gmem_vm {
 	size_t nr_listeners;
 };
 
+/*
+ * Files and mapping are the library's, or the caller's, who is trusted to keep them.  Without
+ * @shared_fd the shared half is anonymous memory at @hva.
+ */
 struct gmem {
 	struct gmem_vm *vm;
 	uint64_t size;
 	int private_fd;
 	int shared_fd;
+	/* Where in @shared_fd it begins. */
+	uint64_t shared_offset;
 	void *hva;
+	bool owns_files;
+	bool owns_mapping;
 	struct states states;
 };
 
@@ -191,8 +202,22 @@ void look(struct gmem *gmem, uint64_t offset, uint64_t end, uint64_t gpa,
 
 /* memory.c */
 
+/* One without files; -EINVAL: @size or @attributes, -ENOMEM. */
+int new_memory(struct gmem_vm *vm, uint64_t size, uint64_t attributes, struct gmem **gmem);
 /* A memory that is bound nowhere. */
 void free_memory(struct gmem *gmem);
+/* Have one of the halves read zeros and take no memory; in place there is but one. */
+int discard(const struct gmem *gmem, bool shared_half, uint64_t offset, uint64_t size);
+
+/* verify.c */
+
+/*
+ * The next range from *@at on that is bound in one piece, or not at all, and of which the
+ * kernel has another state than the library; *@at is moved to its end.  1, 0 at the end, or
+ * -errno.  @lock is not held.
+ */
+int next_difference(struct gmem *gmem, uint64_t *at, struct gmem_range *difference);
+void take_difference(const struct gmem_range *difference);
 
 /* kernel.c: the calls of the kernel.  -errno, else 0 or a descriptor; never -EINTR. */
 
@@ -207,9 +232,12 @@ int set_attributes_in_place(int fd, uint64_t start, uint64_t size, bool to_priva
  */
 int get_attributes_in_place(int fd, uint64_t offset, uint64_t *size, bool *is_private);
 int set_attributes_of_vm(int vm_fd, uint64_t gpa, uint64_t size, bool to_private);
-int set_slot(int vm_fd, uint32_t slot, uint64_t gpa, uint64_t size, void *hva, int fd,
-	     uint64_t offset);
+/* A @size of 0 deletes it. */
+int set_slot(int vm_fd, uint32_t slot, uint32_t flags, uint64_t gpa, uint64_t size, void *hva,
+	     int fd, uint64_t offset);
 int punch_hole(int fd, uint64_t offset, uint64_t size);
+/* The same for a mapping, of whatever kind. */
+int discard_mapping(void *hva, uint64_t size);
 
 /* structs.c: structs that carry their size */
 

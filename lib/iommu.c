@@ -110,10 +110,17 @@ static int after_shared(struct gmem_listener *listener, const struct gmem_range 
 {
 	struct gmem_iommu *iommu = listener->arg;
 	size_t page_size = iommu->vm->page_size;
-	char *hva = (char *)range->gmem->hva + range->offset;
 	uint64_t at, step = iommu->can_cut ? range->size : page_size;
-	int r = 0;
+	void *memory;
+	char *hva;
+	int r;
 
+	/* One that was adopted may not be mapped yet. */
+	r = gmem_map(range->gmem, NULL, &memory);
+	if (r)
+		return r;
+
+	hva = (char *)memory + range->offset;
 	if (!iommu->can_cut)
 		r = check_room(iommu, range->size / page_size);
 	for (at = 0; !r && at < range->size; at += step) {

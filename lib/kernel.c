@@ -5,6 +5,7 @@
 #include <linux/falloc.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
 #include "internal.h"
 #include "kvm_abi.h"
@@ -73,12 +74,12 @@ int set_attributes_of_vm(int vm_fd, uint64_t gpa, uint64_t size, bool to_private
 	return call(vm_fd, KVM_SET_MEMORY_ATTRIBUTES, &args);
 }
 
-int set_slot(int vm_fd, uint32_t slot, uint64_t gpa, uint64_t size, void *hva, int fd,
-	     uint64_t offset)
+int set_slot(int vm_fd, uint32_t slot, uint32_t flags, uint64_t gpa, uint64_t size, void *hva,
+	     int fd, uint64_t offset)
 {
 	struct kvm_userspace_memory_region2 args = {
 		.slot = slot,
-		.flags = size ? KVM_MEM_GUEST_MEMFD : 0,
+		.flags = size ? KVM_MEM_GUEST_MEMFD | flags : 0,
 		.guest_phys_addr = gpa,
 		.memory_size = size,
 		.userspace_addr = (uintptr_t)hva,
@@ -98,4 +99,15 @@ int punch_hole(int fd, uint64_t offset, uint64_t size)
 	while (r < 0 && errno == EINTR);
 
 	return r < 0 ? -errno : 0;
+}
+
+int discard_mapping(void *hva, uint64_t size)
+{
+	int r = madvise(hva, size, MADV_REMOVE);
+
+	/* What is private to the process has no file to punch.  In a file this is no zeros. */
+	if (r && errno == EINVAL)
+		r = madvise(hva, size, MADV_DONTNEED);
+
+	return r ? -errno : 0;
 }

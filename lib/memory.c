@@ -37,35 +37,14 @@ static int create_files(struct gmem *gmem, bool is_private)
 	return ftruncate(fd, gmem->size) ? -errno : 0;
 }
 
-void free_memory(struct gmem *gmem)
+int new_memory(struct gmem_vm *vm, uint64_t size, uint64_t attributes, struct gmem **out)
 {
-	if (gmem->hva)
-		munmap(gmem->hva, gmem->size);
-	if (gmem->private_fd >= 0)
-		close(gmem->private_fd);
-	if (gmem->shared_fd >= 0 && gmem->shared_fd != gmem->private_fd)
-		close(gmem->shared_fd);
-	states_exit(&gmem->states);
-	free(gmem);
-}
-
-API int gmem_create(struct gmem_vm *vm, uint64_t size, const struct gmem_create_opts *caller,
-		    struct gmem **out)
-{
-	struct gmem_create_opts opts = {};
 	struct gmem *gmem;
-	bool is_private;
 	int r;
 
-	*out = NULL;
-	if (caller) {
-		r = take_struct(&opts, caller, sizeof(opts));
-		if (r)
-			return r;
-	}
 	/* The largest file there is. */
 	if (!size || size % vm->page_size || size > INT64_MAX ||
-	    (opts.attributes != GMEM_SHARED && opts.attributes != GMEM_PRIVATE))
+	    (attributes != GMEM_SHARED && attributes != GMEM_PRIVATE))
 		return -EINVAL;
 
 	gmem = calloc(1, sizeof(*gmem));
@@ -75,11 +54,56 @@ API int gmem_create(struct gmem_vm *vm, uint64_t size, const struct gmem_create_
 	gmem->size = size;
 	gmem->private_fd = -1;
 	gmem->shared_fd = -1;
-	is_private = opts.attributes == GMEM_PRIVATE;
+	r = states_init(&gmem->states, size / vm->page_size, vm->page_size,
+			attributes == GMEM_PRIVATE);
+	if (r) {
+		free_memory(gmem);
+		return r;
+	}
 
-	r = states_init(&gmem->states, size / vm->page_size, vm->page_size, is_private);
+	*out = gmem;
+	return 0;
+}
+
+void free_memory(struct gmem *gmem)
+{
+	if (gmem->owns_mapping)
+		munmap(gmem->hva, gmem->size);
+	if (gmem->owns_files && gmem->private_fd >= 0)
+		close(gmem->private_fd);
+	if (gmem->owns_files && gmem->shared_fd >= 0 && gmem->shared_fd != gmem->private_fd)
+		close(gmem->shared_fd);
+	states_exit(&gmem->states);
+	free(gmem);
+}
+
+int discard(const struct gmem *gmem, bool shared_half, uint64_t offset, uint64_t size)
+{
+	if (!shared_half)
+		return punch_hole(gmem->private_fd, offset, size);
+	if (gmem->shared_fd >= 0)
+		return punch_hole(gmem->shared_fd, gmem->shared_offset + offset, size);
+
+	return discard_mapping((char *)gmem->hva + offset, size);
+}
+
+API int gmem_create(struct gmem_vm *vm, uint64_t size, const struct gmem_create_opts *caller,
+		    struct gmem **out)
+{
+	struct gmem_create_opts opts = {};
+	struct gmem *gmem;
+	int r = 0;
+
+	*out = NULL;
+	if (caller)
+		r = take_struct(&opts, caller, sizeof(opts));
 	if (!r)
-		r = create_files(gmem, is_private);
+		r = new_memory(vm, size, opts.attributes, &gmem);
+	if (r)
+		return r;
+
+	gmem->owns_files = true;
+	r = create_files(gmem, opts.attributes == GMEM_PRIVATE);
 	if (r) {
 		free_memory(gmem);
 		return r;
@@ -104,20 +128,31 @@ API int gmem_private_fd(const struct gmem *gmem)
 	return gmem->private_fd;
 }
 
-API int gmem_map(struct gmem *gmem, void **hva)
+API int gmem_map(struct gmem *gmem, const struct gmem_map_opts *caller, void **hva)
 {
+	struct gmem_map_opts opts = {};
 	void *memory;
 	int r = 0;
+
+	if (caller)
+		r = take_struct(&opts, caller, sizeof(opts));
+	if (!r && (opts.mmap_flags & (MAP_TYPE | MAP_ANONYMOUS)))
+		r = -EINVAL;
+	if (r)
+		return r;
 
 	pthread_mutex_lock(&gmem->vm->lock);
 	if (!gmem->hva) {
 		/* The range is address space, not memory: nothing to reserve. */
-		memory = mmap(NULL, gmem->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-			      gmem->shared_fd, 0);
-		if (memory == MAP_FAILED)
+		memory = mmap(opts.address, gmem->size, PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_NORESERVE | opts.mmap_flags, gmem->shared_fd,
+			      gmem->shared_offset);
+		if (memory == MAP_FAILED) {
 			r = -errno;
-		else
+		} else {
 			gmem->hva = memory;
+			gmem->owns_mapping = true;
+		}
 	}
 	*hva = gmem->hva;
 	pthread_mutex_unlock(&gmem->vm->lock);

@@ -71,13 +71,14 @@ static bool meet(uint64_t start, uint64_t end, uint64_t other_start, uint64_t ot
 static bool is_bound_in(const struct gmem_vm *vm, const struct turn *gpas,
 			const struct turn *offsets)
 {
-	const struct binding *b, *last = vm->bindings + vm->nr_bindings;
+	const struct binding *b;
 	uint64_t start, end;
 
 	if (!offsets->gmem || gpas->gpa == gpas->gpa_end)
 		return false;
 
-	for (b = binding_at(vm, gpas->gpa); b && b < last && b->gpa < gpas->gpa_end; b++) {
+	for (b = binding_at(vm, gpas->gpa);
+	     b && b < vm->bindings + vm->nr_bindings && b->gpa < gpas->gpa_end; b++) {
 		if (b->gmem != offsets->gmem)
 			continue;
 		start = b->gpa < gpas->gpa ? gpas->gpa - b->gpa : 0;

@@ -79,6 +79,21 @@ API void gmem_create_opts_init(struct gmem_create_opts *opts, size_t size)
 	init(opts, size);
 }
 
+API void gmem_adopt_opts_init(struct gmem_adopt_opts *opts, size_t size)
+{
+	init(opts, size);
+}
+
+API void gmem_map_opts_init(struct gmem_map_opts *opts, size_t size)
+{
+	init(opts, size);
+}
+
+API void gmem_bind_opts_init(struct gmem_bind_opts *opts, size_t size)
+{
+	init(opts, size);
+}
+
 API void gmem_range_init(struct gmem_range *range, size_t size)
 {
 	init(range, size);

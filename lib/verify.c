@@ -7,12 +7,7 @@
 
 #include "internal.h"
 
-/*
- * The next range from *@at on that is bound in one piece, or not at all, and of which the
- * kernel has another state than the library; *@at is moved past it.  1, 0 at the end, or
- * -errno.
- */
-static int next_difference(struct gmem *gmem, uint64_t *at, struct gmem_range *difference)
+int next_difference(struct gmem *gmem, uint64_t *at, struct gmem_range *difference)
 {
 	size_t page_size = gmem->vm->page_size;
 	uint64_t offset, size, end;
@@ -24,6 +19,9 @@ static int next_difference(struct gmem *gmem, uint64_t *at, struct gmem_range *d
 		r = get_attributes_in_place(gmem->private_fd, *at, &size, &is_private);
 		if (r)
 			return r;
+		/* A file of the caller's may be larger than the memory. */
+		if (!gmem->owns_files && size > gmem->size - *at)
+			size = gmem->size - *at;
 		/* Not what the interface promises. */
 		if (!size || size % page_size || size > gmem->size - *at)
 			return -EIO;
@@ -55,6 +53,18 @@ static int next_difference(struct gmem *gmem, uint64_t *at, struct gmem_range *d
 	}
 
 	return 0;
+}
+
+void take_difference(const struct gmem_range *difference)
+{
+	struct gmem *gmem = difference->gmem;
+	size_t page_size = gmem->vm->page_size;
+
+	pthread_mutex_lock(&gmem->vm->lock);
+	states_set(&gmem->states, difference->offset / page_size,
+		   (difference->offset + difference->size) / page_size,
+		   difference->attributes == GMEM_PRIVATE);
+	pthread_mutex_unlock(&gmem->vm->lock);
 }
 
 /* With two backings there are attributes of the VM, for which KVM has no such question. */
@@ -123,11 +133,7 @@ API int gmem_rebuild(struct gmem *gmem)
 		told = tell_difference(vm, &difference);
 		if (!refusal)
 			refusal = told;
-		pthread_mutex_lock(&vm->lock);
-		states_set(&gmem->states, difference.offset / vm->page_size,
-			   (difference.offset + difference.size) / vm->page_size,
-			   difference.attributes == GMEM_PRIVATE);
-		pthread_mutex_unlock(&vm->lock);
+		take_difference(&difference);
 	}
 	pthread_mutex_lock(&vm->lock);
 	end_turn(vm, &turn);

@@ -3,7 +3,7 @@
 # valgrind.
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
-WRAP := -Wl,--wrap=ioctl,--wrap=fallocate,--wrap=mmap,--wrap=memfd_create,--wrap=ftruncate,--wrap=clock_gettime,--wrap=pthread_cond_timedwait
+WRAP := -Wl,--wrap=ioctl,--wrap=fallocate,--wrap=mmap,--wrap=madvise,--wrap=memfd_create,--wrap=ftruncate,--wrap=clock_gettime,--wrap=pthread_cond_timedwait
 UNIT_FLAGS := -std=gnu11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -MMD -MP -Ilib $(UAPI)
 LIB_SOURCES := $(wildcard lib/*.c) $(wildcard lib/*.h)
 LIBGMEM_UNIT := $(wildcard tests/libgmem/*.[ch]) tests/fake_kvm.c tests/fake_kvm.h $(LIB_SOURCES)

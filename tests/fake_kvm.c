@@ -96,6 +96,7 @@ static int create(struct kvm_create_guest_memfd *args)
 	memset(file, 0, sizeof(*file));
 	/* As the real one: not close-on-exec. */
 	file->fd = __real_memfd_create("guest", 0);
+	file->in_place = mmap;
 	if (__real_ftruncate(file->fd, args->size))
 		return errno;
 	for (i = 0; i < FAKE_PAGES; i++)
@@ -130,7 +131,11 @@ static int convert(int fd, struct kvm_memory_attributes2 *args)
 	uint64_t at, page = 0;
 	int error;
 
-	if (!fake.knows_convert || (by_gpa && !fake.knows_convert_of_vm))
+	/* A scratch file of one page. */
+	if (!by_gpa && !file)
+		file = &fake.files[fake.nr_files % FAKE_FILES];
+	if (!fake.knows_convert || (by_gpa && !fake.knows_convert_of_vm) ||
+	    (!by_gpa && (file->fd != fd || !file->in_place)))
 		return ENOTTY;
 	if (!args->size)
 		return EINVAL;
@@ -148,9 +153,6 @@ static int convert(int fd, struct kvm_memory_attributes2 *args)
 	if (fake.knows_policies &&
 	    !((to_private ? fake.to_private : fake.to_shared) & (1u << args->flags)))
 		return EOPNOTSUPP;
-	/* A scratch file of one page. */
-	if (!by_gpa && !file)
-		file = &fake.files[fake.nr_files % FAKE_FILES];
 
 	for (at = args->offset; at < args->offset + args->size; at += PAGE) {
 		page = at / PAGE;
@@ -184,7 +186,7 @@ static int get(int fd, struct kvm_memory_attributes2_range *args)
 	int error;
 	size_t i;
 
-	if (!fake.knows_get || !file || fstat(fd, &st))
+	if (!fake.knows_get || !file || !file->in_place || fstat(fd, &st))
 		return ENOTTY;
 	for (i = 0; i < sizeof(args->reserved) / sizeof(args->reserved[0]); i++) {
 		if (args->reserved[i])
@@ -232,6 +234,7 @@ static int set_slot(const struct kvm_userspace_memory_region2 *args)
 	fake.slots[args->slot] = (struct fake_slot){
 		.used = args->memory_size, .gpa = args->guest_phys_addr, .size = args->memory_size,
 		.offset = args->guest_memfd_offset, .fd = args->guest_memfd,
+		.flags = args->flags, .hva = args->userspace_addr,
 	};
 	return 0;
 }
@@ -291,6 +294,9 @@ int __wrap_fallocate(int fd, int mode, off_t offset, off_t size)
 	error = scripted(CALL_PUNCH);
 	if (!error) {
 		fake_note('p');
+		fake.hole.fd = fd;
+		fake.hole.offset = offset;
+		fake.hole.size = size;
 		for (at = offset; file && at < offset + size; at += PAGE)
 			file->punched[at / PAGE]++;
 	}
@@ -319,6 +325,14 @@ void *__wrap_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offs
 {
 	errno = scripted(CALL_MMAP);
 	return errno ? MAP_FAILED : __real_mmap(at, size, prot, flags, fd, offset);
+}
+
+int __real_madvise(void *at, size_t size, int advice);
+int __wrap_madvise(void *at, size_t size, int advice);
+int __wrap_madvise(void *at, size_t size, int advice)
+{
+	errno = scripted(CALL_MADVISE);
+	return errno ? -1 : __real_madvise(at, size, advice);
 }
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);

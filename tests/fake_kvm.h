@@ -26,6 +26,7 @@ enum fake_call {
 	CALL_MEMFD,
 	CALL_TRUNCATE,
 	CALL_MMAP,
+	CALL_MADVISE,
 	NR_CALLS,
 };
 
@@ -40,6 +41,8 @@ struct fake_answer {
 
 struct fake_file {
 	int fd;
+	/* Made with GUEST_MEMFD_FLAG_MMAP. */
+	bool in_place;
 	bool is_private[FAKE_PAGES];
 	/* How often a page was converted, and punched. */
 	unsigned int converted[FAKE_PAGES];
@@ -48,6 +51,8 @@ struct fake_file {
 
 struct fake_slot {
 	bool used;
+	uint32_t flags;
+	uint64_t hva;
 	uint64_t gpa;
 	uint64_t size;
 	uint64_t offset;
@@ -75,6 +80,8 @@ extern struct fake {
 	unsigned int nr_answers;
 	struct fake_file files[FAKE_FILES];
 	unsigned int nr_files;
+	/* The last hole in a file, of whatever kind. */
+	struct { int fd; uint64_t offset, size; } hole;
 	struct fake_slot slots[16];
 	/* By guest page from FAKE_GPA on, for two backings. */
 	bool vm_private[FAKE_PAGES];

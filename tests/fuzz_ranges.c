@@ -125,6 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct gmem_vm_opts opts = GMEM_INIT(struct gmem_vm_opts);
+	struct gmem_bind_opts bind = GMEM_INIT(struct gmem_bind_opts);
 	size_t i;
 
 	if (size < 2)
@@ -144,7 +145,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* To begin with, halves of memories side by side, or most ranges would have gaps. */
 	for (i = 0; i < 2 * NR_MEMORIES; i++)
 		must(!gmem_bind(memories[i % NR_MEMORIES], 1 + i, FAKE_GPA + i * HALF,
-				i < NR_MEMORIES ? HALF : 0, HALF));
+				i < NR_MEMORIES ? HALF : 0, HALF, NULL));
 
 	for (i = 2; i + 5 <= size; i += 5) {
 		const uint8_t *op = data + i;
@@ -157,14 +158,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		switch (op[0] % 8) {
 		case 0:
 		case 1:
+			bind.flags = op[0] & 8 ? GMEM_NO_SLOT : 0;
 			gmem_bind(memories[op[3] % NR_MEMORIES], 1 + op[4] % 15, gpa,
-				  op[4] % MEMORY_PAGES * PAGE, length);
+				  op[4] % MEMORY_PAGES * PAGE, length, &bind);
 			break;
 		case 2:
-			gmem_exclude(vm, gpa, length);
+			gmem_exclude(vm, gpa, length, NULL);
 			break;
 		case 3:
-			gmem_unbind(vm, gpa);
+			gmem_unbind(vm, gpa, NULL);
 			break;
 		default:
 			convert(op[1], op[2], op[3], op[4]);

@@ -82,7 +82,7 @@ static void run(const char *path, const char *bdf,
 	check(gmem_vm_init(vm.fd, &opts, &memories), "gmem_vm_init");
 	check(gmem_create(memories, PAGES * PAGE, NULL, &ram), "gmem_create");
 	check(gmem_create(memories, PAGES * PAGE, NULL, &other), "gmem_create");
-	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE), "gmem_bind");
+	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE, NULL), "gmem_bind");
 
 	iommu = plug_in(&iommu_opts);
 	if (iommu_opts.ioas_id)
@@ -96,15 +96,15 @@ static void run(const char *path, const char *bdf,
 		pthread_create(&threads[i], NULL, convert_all_the_time, (void *)i);
 	for (round = 0; round < ROUNDS; round++) {
 		iommu = plug_in(&iommu_opts);
-		note(gmem_bind(other, 3, DATA_GPA + PAGES * PAGE, 0, PAGES * PAGE));
+		note(gmem_bind(other, 3, DATA_GPA + PAGES * PAGE, 0, PAGES * PAGE, NULL));
 		/* With the device in it, whatever the CPUs are busy with. */
 		for (until = nr_converted + 3; nr_converted < until; )
 			sched_yield();
 		if (round % 2)
-			note(gmem_unbind(memories, DATA_GPA + PAGES * PAGE));
+			note(gmem_unbind(memories, DATA_GPA + PAGES * PAGE, NULL));
 		note(gmem_remove_iommu(iommu));
 		if (!(round % 2))
-			note(gmem_unbind(memories, DATA_GPA + PAGES * PAGE));
+			note(gmem_unbind(memories, DATA_GPA + PAGES * PAGE, NULL));
 	}
 	stop = true;
 	for (i = 0; i < 2; i++)

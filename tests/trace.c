@@ -302,7 +302,7 @@ static void map(void)
 	set(40, 20, true, ZERO);
 	set(50, 1, false, NONE);
 	result(!RUN("map", "-w", "8", pid) && map_is_right(true), "map_of_a_process_has_its_file");
-	check(gmem_unbind(memories, DATA_GPA), "gmem_unbind");
+	check(gmem_unbind(memories, DATA_GPA, NULL), "gmem_unbind");
 	result(!RUN("map", "-w", "8", file) && map_is_right(false), "map_of_what_is_not_bound_has_no_addresses");
 	result(RUN("map", "1:1") == 1 && RUN("map", "-o", "/nonexistent/x.svg", file) == 1 &&
 	       RUN("map", "-o", "/tmp/x.png", file) == 0, "map_is_written_where_it_can_be");
@@ -381,8 +381,8 @@ int main(void)
 
 	plan("trace", 22);
 	make_memory(PAGES * PAGE);
-	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE), "gmem_bind");
-	check(gmem_map(ram, &mem), "gmem_map");
+	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE, NULL), "gmem_bind");
+	check(gmem_map(ram, NULL, &mem), "gmem_map");
 	hva = mem;
 
 	trace();

@@ -73,7 +73,7 @@ static struct gmem *make_vm(struct vm *vm, unsigned int nr_files)
 	opts.mechanism = GMEM_IN_PLACE;
 	check(gmem_vm_init(vm->fd, &opts, &memories), "gmem_vm_init");
 	check(gmem_create(memories, PAGES * PAGE, NULL, &first), "gmem_create");
-	check(gmem_bind(first, 1, DATA_GPA, 0, PAGES * PAGE), "gmem_bind");
+	check(gmem_bind(first, 1, DATA_GPA, 0, PAGES * PAGE, NULL), "gmem_bind");
 	check(gmem_convert(first, 0, NR_PRIVATE * PAGE, GMEM_PRIVATE, NULL, NULL), "to private");
 	for (i = 1; i < nr_files; i++)
 		check(gmem_create(memories, PAGE, NULL, &other), "gmem_create");
@@ -87,7 +87,7 @@ static void hold(struct gmem *gmem)
 	void *hva;
 	char *page;
 
-	check(gmem_map(gmem, &hva), "gmem_map");
+	check(gmem_map(gmem, NULL, &hva), "gmem_map");
 	page = (char *)hva + HELD * PAGE;
 	*page = 'h';
 	hold_in_pipe(page, ends);

@@ -53,7 +53,7 @@ static void make_memory(void)
 	opts.vm_type = VM_TYPE;
 	check(gmem_vm_init(vm.fd, &opts, &memories), "gmem_vm_init");
 	check(gmem_create(memories, PAGES * PAGE, NULL, &ram), "gmem_create");
-	check(gmem_map(ram, &mem), "gmem_map");
+	check(gmem_map(ram, NULL, &mem), "gmem_map");
 	hva = mem;
 }
 
@@ -111,7 +111,7 @@ static void iommu(const char *kind, const char *bdf,
 
 	make_memory();
 	check(gmem_convert(ram, 0, HELD * PAGE, GMEM_PRIVATE, NULL, NULL), "to private");
-	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE), "gmem_bind");
+	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE, NULL), "gmem_bind");
 	r = open_device(bdf, &opts);
 	check(r < 0 ? r : 0, bdf);
 	check(gmem_add_iommu(memories, &opts, &mapped), "gmem_add_iommu");

@@ -71,7 +71,7 @@ static void make_memory(const char *name)
 	opts.mechanism = GMEM_IN_PLACE;
 	check(gmem_vm_init(vm.fd, &opts, &memories), "gmem_vm_init");
 	check(gmem_create(memories, size, NULL, &ram), "gmem_create");
-	check(gmem_bind(ram, 1, 1ul << 32, 0, size), "gmem_bind");
+	check(gmem_bind(ram, 1, 1ul << 32, 0, size, NULL), "gmem_bind");
 	/* Firmware and kernel first; what lies above is private but for some pieces. */
 	check(gmem_convert(ram, MIB, size - MIB, GMEM_PRIVATE, NULL, NULL), "gmem_convert");
 	for (i = 0; i < PIECES; i++)
@@ -103,7 +103,7 @@ int main(int argc, char **argv)
 	size = strtoul(argv[2], NULL, 0) * MIB;
 	rate = strtoul(argv[3], NULL, 0);
 	make_memory(argv[1]);
-	check(gmem_map(ram, &hva), "gmem_map");
+	check(gmem_map(ram, NULL, &hva), "gmem_map");
 	/* The guest's devices use what it shares. */
 	memset(hva, 's', MIB);
 	if (hold)

@@ -45,8 +45,8 @@ void memory_create(void)
 
 	check(gmem_vm_init(vm.fd, &opts, &memories), "conversion of memory in place");
 	check(gmem_create(memories, vm.ram_size, NULL, &gmem), "gmem_create");
-	check(gmem_map(gmem, &vm.ram), "gmem_map");
-	check(gmem_bind(gmem, 0, RAM_GPA, 0, vm.ram_size), "gmem_bind");
+	check(gmem_map(gmem, NULL, &vm.ram), "gmem_map");
+	check(gmem_bind(gmem, 0, RAM_GPA, 0, vm.ram_size, NULL), "gmem_bind");
 }
 
 void memory_make_private(void)

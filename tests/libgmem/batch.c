@@ -47,13 +47,13 @@ static void batch_is_around_what_is_told(void **state)
 		/* Once for all bindings, and not at all where nothing changes. */
 		convert_pages(3, 10, GMEM_PRIVATE);
 		assert_int_equal(gmem_convert(a, 0, 4 * PAGE, GMEM_SHARED, NULL, NULL), 0);
-		assert_int_equal(gmem_exclude(vm, FAKE_GPA + ALL, PAGE), 0);
+		assert_int_equal(gmem_exclude(vm, FAKE_GPA + ALL, PAGE, NULL), 0);
 		expect_told(&batched, "");
-		assert_int_equal(gmem_unbind(vm, FAKE_GPA + SLOT_SIZE), 0);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA + SLOT_SIZE, NULL), 0);
 		expect_told(&batched, "( P13+3 )");
 		assert_int_equal(gmem_convert(a, SLOT_SIZE, SLOT_SIZE, GMEM_PRIVATE, NULL, NULL),
 				 0);
-		assert_int_equal(gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE), 0);
+		assert_int_equal(gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE, NULL), 0);
 		expect_told(&batched, "");
 		assert_int_equal(gmem_remove_listener(vm, &batched.listener), 0);
 		expect_told(&batched, "( P0+3 P16+8 )");
@@ -224,7 +224,7 @@ static void refusal_while_binding_is_whole(void **state)
 	for (how = BEGIN; how <= COMMIT; how++) {
 		start_batched(GMEM_IN_PLACE);
 		let_refuse(&batched, how, true, 4);
-		assert_int_equal(gmem_unbind(vm, FAKE_GPA), -EBUSY);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), -EBUSY);
 		assert_true(fake.slots[1].used);
 		expect_told(&first, "( P0+2 P4+4 ) ( S0+2 S4+4 )");
 		expect_told(&batched, unbound[how]);
@@ -232,12 +232,12 @@ static void refusal_while_binding_is_whole(void **state)
 		expect_all();
 
 		let_agree(&batched);
-		assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), 0);
 		let_refuse(&batched, how, false, 4);
 		picture_told(&first);
 		picture_told(&batched);
 		picture_told(&last);
-		assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), -EBUSY);
+		assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), -EBUSY);
 		assert_int_equal(gmem_lookup_gpa(vm, FAKE_GPA, &range), -ENXIO);
 		assert_false(fake.slots[1].used);
 		expect_told(&first, "( S0+2 S4+4 ) ( P0+2 P4+4 )");
@@ -277,7 +277,7 @@ static void what_goes_on_is_no_batch_that_was_refused(void **state)
 		let_agree(&first);
 		let_refuse(&first, how, false, 9);
 		let_refuse(&last, RANGE, true, 15);
-		assert_int_equal(gmem_unbind(vm, FAKE_GPA + SLOT_SIZE), -EBUSY);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA + SLOT_SIZE, NULL), -EBUSY);
 		assert_string_equal(first.wrong, "");
 		expect_picture(&last);
 		renew();

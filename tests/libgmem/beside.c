@@ -16,8 +16,8 @@
 static void start_with_a_gap(enum gmem_mechanism mechanism)
 {
 	start(mechanism);
-	assert_int_equal(gmem_unbind(vm, NOTHING_AT), 0);
-	assert_int_equal(gmem_exclude(vm, EXCLUDED_AT, 4 * PAGE), 0);
+	assert_int_equal(gmem_unbind(vm, NOTHING_AT, NULL), 0);
+	assert_int_equal(gmem_exclude(vm, EXCLUDED_AT, 4 * PAGE, NULL), 0);
 	memset(fake.trace, 0, sizeof(fake.trace));
 	picture_told(&pictures[0]);
 	picture_told(&pictures[1]);
@@ -104,15 +104,15 @@ static void each_piece_between_gaps_is_one_call(void **state)
 {
 	(void)state;
 	start_with_a_gap(GMEM_IN_PLACE);
-	assert_int_equal(gmem_bind(a, 2, NOTHING_AT, SLOT_SIZE, SLOT_SIZE), 0);
-	assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
+	assert_int_equal(gmem_bind(a, 2, NOTHING_AT, SLOT_SIZE, SLOT_SIZE, NULL), 0);
+	assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), 0);
 	convert_pages(9, 10, GMEM_PRIVATE);
 	memset(fake.trace, 0, sizeof(fake.trace));
 	/* Two slots without a gap between them. */
 	convert_pages(0, 40, GMEM_SHARED);
 	trace_is("cSSTT");
-	assert_int_equal(gmem_unbind(vm, NOTHING_AT), 0);
-	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), 0);
+	assert_int_equal(gmem_unbind(vm, NOTHING_AT, NULL), 0);
+	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), 0);
 	convert_pages(3, 1, GMEM_PRIVATE);
 	memset(fake.trace, 0, sizeof(fake.trace));
 	convert_pages(0, 40, GMEM_SHARED);

@@ -56,19 +56,19 @@ static void wrong_bindings_are_refused(void **state)
 
 	(void)state;
 	start(GMEM_TWO_BACKINGS);
-	assert_int_equal(gmem_bind(a, 4, FAKE_GPA + ALL, 1, PAGE), -EINVAL);
-	assert_int_equal(gmem_bind(a, 4, FAKE_GPA + ALL, 0, 3 * SLOT_SIZE), -EINVAL);
-	assert_int_equal(gmem_bind(a, 4, -PAGE, 0, 2 * PAGE), -EINVAL);
+	assert_int_equal(gmem_bind(a, 4, FAKE_GPA + ALL, 1, PAGE, NULL), -EINVAL);
+	assert_int_equal(gmem_bind(a, 4, FAKE_GPA + ALL, 0, 3 * SLOT_SIZE, NULL), -EINVAL);
+	assert_int_equal(gmem_bind(a, 4, -PAGE, 0, 2 * PAGE, NULL), -EINVAL);
 	/* The guest page is taken, the page of the memory is, the slot is. */
-	assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
-	assert_int_equal(gmem_unbind(vm, FAKE_GPA), -ENXIO);
-	assert_int_equal(gmem_bind(b, 1, FAKE_GPA + SLOT_SIZE, 0, PAGE), -EEXIST);
-	assert_int_equal(gmem_bind(a, 1, FAKE_GPA, 0, PAGE), -EEXIST);
-	assert_int_equal(gmem_bind(b, 2, FAKE_GPA, 0, PAGE), -EEXIST);
-	assert_int_equal(gmem_exclude(vm, FAKE_GPA + SLOT_SIZE, PAGE), -EEXIST);
+	assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), 0);
+	assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), -ENXIO);
+	assert_int_equal(gmem_bind(b, 1, FAKE_GPA + SLOT_SIZE, 0, PAGE, NULL), -EEXIST);
+	assert_int_equal(gmem_bind(a, 1, FAKE_GPA, 0, PAGE, NULL), -EEXIST);
+	assert_int_equal(gmem_bind(b, 2, FAKE_GPA, 0, PAGE, NULL), -EEXIST);
+	assert_int_equal(gmem_exclude(vm, FAKE_GPA + SLOT_SIZE, PAGE, NULL), -EEXIST);
 	fake_fail(CALL_SLOT, 0, 1, EINVAL);
-	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, PAGE), -EINVAL);
-	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, PAGE), 0);
+	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, PAGE, NULL), -EINVAL);
+	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, PAGE, NULL), 0);
 	stop();
 	assert_int_equal(open_files(), before);
 }
@@ -99,7 +99,7 @@ static void memory_is_made_or_nothing_is(void **state)
 				r = gmem_create(vm, SLOT_SIZE, &opts, &gmem);
 				assert_int_equal(!gmem, r < 0);
 				if (!r)
-					r = gmem_bind(gmem, 4, gpa, 0, SLOT_SIZE);
+					r = gmem_bind(gmem, 4, gpa, 0, SLOT_SIZE, NULL);
 				fake.nr_answers = 0;
 				if (r) {
 					failed++;
@@ -128,11 +128,11 @@ static void binding_gives_the_vm_its_attributes(void **state)
 	start(GMEM_TWO_BACKINGS);
 	assert_int_equal(gmem_convert(a, SLOT_SIZE, 2 * PAGE, GMEM_PRIVATE, NULL, NULL), 0);
 	assert_true(fake.vm_private[9]);
-	assert_int_equal(gmem_unbind(vm, FAKE_GPA + SLOT_SIZE), 0);
+	assert_int_equal(gmem_unbind(vm, FAKE_GPA + SLOT_SIZE, NULL), 0);
 	assert_false(fake.vm_private[9]);
 	fake_fail(CALL_ATTRIBUTES, 0, 1, ENOMEM);
-	assert_int_equal(gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE), -ENOMEM);
-	assert_int_equal(gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE), 0);
+	assert_int_equal(gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE, NULL), -ENOMEM);
+	assert_int_equal(gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE, NULL), 0);
 	assert_true(fake.vm_private[9]);
 	assert_false(fake.vm_private[10]);
 	stop();
@@ -144,11 +144,11 @@ static void what_an_unbinding_left_is_not_bound_again(void **state)
 	start(GMEM_TWO_BACKINGS);
 	assert_int_equal(gmem_convert(b, 0, SLOT_SIZE, GMEM_PRIVATE, NULL, NULL), 0);
 	fake_fail(CALL_ATTRIBUTES, 0, 1, ENOMEM);
-	assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
+	assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), 0);
 	assert_true(fake.vm_private[0]);
 	gmem_destroy(b);
 	assert_int_equal(gmem_create(vm, SLOT_SIZE, NULL, &b), 0);
-	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), 0);
+	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), 0);
 	assert_false(fake.vm_private[0]);
 	stop();
 }
@@ -164,7 +164,7 @@ static void addresses_stay_under_a_slot_that_stays(void **state)
 	(void)state;
 	for (i = 0; i < 3; i++) {
 		start(GMEM_TWO_BACKINGS);
-		assert_int_equal(gmem_map(b, &hva), 0);
+		assert_int_equal(gmem_map(b, NULL, &hva), 0);
 		memset(hva, 1, PAGE);
 		fake_fail(CALL_SLOT, 0, 1, errors[i]);
 		gmem_destroy(b);
@@ -175,7 +175,7 @@ static void addresses_stay_under_a_slot_that_stays(void **state)
 			assert_int_equal(pages[0] & 1, 0);
 		munmap(hva, SLOT_SIZE);
 		/* The library has forgotten it all the same. */
-		assert_int_equal(gmem_exclude(vm, FAKE_GPA, SLOT_SIZE), 0);
+		assert_int_equal(gmem_exclude(vm, FAKE_GPA, SLOT_SIZE, NULL), 0);
 		stop();
 		fake_stop();
 		fake_start();

@@ -49,7 +49,7 @@ static void wrong_requests_are_refused(void **state)
 	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL + PAGE, GMEM_PRIVATE, NULL, &result), -ENXIO);
 	assert_int_equal(result.where, FAKE_GPA + ALL);
 	assert_int_equal(result.step, GMEM_STEP_CHECK);
-	assert_int_equal(gmem_exclude(vm, FAKE_GPA + ALL, PAGE), 0);
+	assert_int_equal(gmem_exclude(vm, FAKE_GPA + ALL, PAGE, NULL), 0);
 	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL + PAGE, GMEM_PRIVATE, NULL, &result), -EPERM);
 	assert_int_equal(result.where, FAKE_GPA + ALL);
 	assert_string_equal(fake.trace, "");

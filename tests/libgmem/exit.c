@@ -75,7 +75,7 @@ static void defaults_serve_a_protected_guest(void **state)
 	assert_int_equal(gmem_vm_init(fake.vm_fd, NULL, &vm), 0);
 	create.attributes = GMEM_PRIVATE;
 	assert_int_equal(gmem_create(vm, SLOT_SIZE, &create, &a), 0);
-	assert_int_equal(gmem_bind(a, 1, FAKE_GPA, 0, SLOT_SIZE), 0);
+	assert_int_equal(gmem_bind(a, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), 0);
 	file = fake_file(gmem_private_fd(a));
 	refused = &fake.refused[file - fake.files][2];
 	*refused = true;

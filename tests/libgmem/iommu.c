@@ -58,9 +58,9 @@ static void container_has_a_mapping_for_each_page(void **state)
 	convert_pages(5, 1, GMEM_PRIVATE);
 	convert_pages(9, 12, GMEM_PRIVATE);
 	expect_mapped(true);
-	assert_int_equal(gmem_unbind(vm, FAKE_GPA + SLOT_SIZE), 0);
+	assert_int_equal(gmem_unbind(vm, FAKE_GPA + SLOT_SIZE, NULL), 0);
 	assert_int_equal(fake_iommu.mapping[8], 0);
-	assert_int_equal(gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE), 0);
+	assert_int_equal(gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE, NULL), 0);
 	expect_mapped(true);
 	assert_int_equal(gmem_remove_iommu(iommu), 0);
 	expect_mapped(false);

@@ -148,6 +148,43 @@ static void without_a_limit_it_waits_for_its_turn(void **state)
 	stop();
 }
 
+/* ---- Binding, excluding and unbinding ---------------------------------------------------- */
+
+static int bind_behind_others(void *arg, uint64_t where, unsigned int attempts)
+{
+	struct gmem_bind_opts opts = GMEM_INIT(struct gmem_bind_opts);
+	const int expected = attempts == 1 ? -ETIMEDOUT : -ECANCELED;
+
+	(void)arg;
+	(void)where;
+	if (attempts > 2)
+		return 0;
+	opts.timeout_ms = attempts == 1 ? 100 : 0;
+	opts.cancel = &cancel;
+	if (attempts == 2)
+		gmem_cancel(vm, &cancel);
+	MUST(gmem_unbind(vm, FAKE_GPA, &opts) == expected);
+	MUST(gmem_bind(b, 5, FAKE_GPA + ALL, 0, PAGE, &opts) == expected);
+	MUST(gmem_exclude(vm, FAKE_GPA + PAGE, PAGE, &opts) == expected);
+	/* What is elsewhere need not wait. */
+	MUST(!gmem_exclude(vm, FAKE_GPA + ALL, PAGE, &opts));
+	MUST(!gmem_unbind(vm, FAKE_GPA + ALL, &opts));
+	if (attempts == 2)
+		let_go();
+	return 0;
+}
+
+static void who_binds_can_give_up(void **state)
+{
+	(void)state;
+	start_limited(GMEM_IN_PLACE, 0);
+	convert_b_and(bind_behind_others);
+	assert_string_equal(thread_error ? thread_error : "", "");
+	assert_true(fake.slots[1].used && !fake.slots[5].used);
+	expect_in_step();
+	stop();
+}
+
 /* ---- Cancelled ---------------------------------------------------------------------- */
 
 static int cancel_while_it_waits(void *arg, uint64_t where, unsigned int attempts)
@@ -274,6 +311,7 @@ const struct CMUnitTest limits_cases[] = {
 	CASE(who_gives_up_lets_those_behind_go),
 	CASE(holder_gets_what_time_is_left),
 	CASE(without_a_limit_it_waits_for_its_turn),
+	CASE(who_binds_can_give_up),
 	CASE(who_waits_for_its_turn_can_be_cancelled),
 	CASE(who_waits_for_a_holder_can_be_cancelled),
 	CASE(guest_is_told_to_try_again),

@@ -128,8 +128,8 @@ static void listener_may_look_up(void **state)
 		convert_pages(0, 24, GMEM_PRIVATE);
 		assert_int_equal(nr_looks, 10);
 		convert_pages(2, 2, GMEM_SHARED);
-		assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
-		assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), 0);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), 0);
+		assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), 0);
 		assert_int_equal(nr_looks, 13);
 		/* Of an undo as well. */
 		refuse(0, 8, -1);

@@ -8,12 +8,12 @@
 
 #include "unit_vm.h"
 
-#define MOST_CASES	128
+#define MOST_CASES	160
 
 extern const struct CMUnitTest probe_cases[], binding_cases[], convert_cases[], undo_cases[],
 	listener_cases[], batch_cases[], replay_cases[], exit_cases[], queue_cases[],
 	waiting_cases[], threads_cases[], iommu_cases[],
-	verify_cases[], beside_cases[], structs_cases[], limits_cases[];
+	verify_cases[], beside_cases[], structs_cases[], limits_cases[], adopt_cases[];
 
 int main(void)
 {
@@ -21,7 +21,7 @@ int main(void)
 		probe_cases, binding_cases, convert_cases, undo_cases, listener_cases, batch_cases,
 		replay_cases, exit_cases, queue_cases, waiting_cases,
 		threads_cases, iommu_cases, verify_cases, beside_cases, structs_cases,
-		limits_cases,
+		limits_cases, adopt_cases,
 	};
 	struct CMUnitTest all[MOST_CASES];
 	const struct CMUnitTest *one;

@@ -55,9 +55,9 @@ static void adding_replays_what_is_bound_and_shared(void **state)
 	for (mechanism = GMEM_TWO_BACKINGS; mechanism <= GMEM_IN_PLACE; mechanism++) {
 		start(mechanism);
 		mix();
-		assert_int_equal(gmem_exclude(vm, FAKE_GPA + ALL, PAGE), 0);
+		assert_int_equal(gmem_exclude(vm, FAKE_GPA + ALL, PAGE, NULL), 0);
 		assert_int_equal(gmem_create(vm, 4 * PAGE, NULL, &c), 0);
-		assert_int_equal(gmem_bind(c, 4, FAKE_GPA + 26 * PAGE, PAGE, 2 * PAGE), 0);
+		assert_int_equal(gmem_bind(c, 4, FAKE_GPA + 26 * PAGE, PAGE, 2 * PAGE, NULL), 0);
 
 		picture_init(&late, vm, GMEM_LISTENER_REPLAY, false);
 		picture_init(&batched, vm, GMEM_LISTENER_REPLAY | GMEM_LISTENER_GAPS, true);
@@ -96,8 +96,8 @@ static void listener_that_does_not_ask_hears_of_conversions_only(void **state)
 	expect_told(&late, "");
 	convert_pages(0, 2, GMEM_PRIVATE);
 	expect_told(&late, "( P0+2 )");
-	assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
-	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), 0);
+	assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), 0);
+	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), 0);
 	expect_told(&late, "");
 	expect_picture(&late);
 	assert_int_equal(gmem_remove_listener(vm, &late.listener), 0);
@@ -114,8 +114,8 @@ static void nothing_shared_is_nothing_told(void **state)
 	convert_pages(0, 24, GMEM_PRIVATE);
 	picture_init(&late, vm, GMEM_LISTENER_REPLAY, true);
 	assert_int_equal(gmem_add_listener(vm, &late.listener), 0);
-	assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
-	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), 0);
+	assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), 0);
+	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), 0);
 	assert_int_equal(gmem_remove_listener(vm, &late.listener), 0);
 	expect_told(&late, "");
 	stop();
@@ -187,19 +187,19 @@ static void bindings_tell_of_their_range_only(void **state)
 	(void)state;
 	for (mechanism = GMEM_TWO_BACKINGS; mechanism <= GMEM_IN_PLACE; mechanism++) {
 		start_mixed(mechanism);
-		assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), 0);
 		expect_told(&last, "P0+2 P4+4");
 		expect_told(&pictures[1], "( P0+2 P4+4 )");
 		expect_all_pictures();
 		/* Half of it, at another address. */
-		assert_int_equal(gmem_bind(b, 1, FAKE_GPA + 30 * PAGE, 3 * PAGE, 4 * PAGE), 0);
+		assert_int_equal(gmem_bind(b, 1, FAKE_GPA + 30 * PAGE, 3 * PAGE, 4 * PAGE, NULL), 0);
 		expect_told(&last, "S31+3");
 		expect_told(&pictures[1], "( S31+3 )");
 		expect_all_pictures();
 
-		assert_int_equal(gmem_exclude(vm, FAKE_GPA, PAGE), 0);
-		assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
-		assert_int_equal(gmem_bind(b, 2, FAKE_GPA, 0, PAGE), -EEXIST);
+		assert_int_equal(gmem_exclude(vm, FAKE_GPA, PAGE, NULL), 0);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), 0);
+		assert_int_equal(gmem_bind(b, 2, FAKE_GPA, 0, PAGE, NULL), -EEXIST);
 		expect_told(&last, "");
 		gmem_destroy(a);
 		a = NULL;
@@ -220,7 +220,7 @@ static void nobody_is_told_of_what_is_not_bound(void **state)
 	(void)state;
 	for (mechanism = GMEM_TWO_BACKINGS; mechanism <= GMEM_IN_PLACE; mechanism++) {
 		start(mechanism);
-		assert_int_equal(gmem_unbind(vm, FAKE_GPA + 2 * SLOT_SIZE), 0);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA + 2 * SLOT_SIZE, NULL), 0);
 		picture_init(&plain, vm, 0, true);
 		memcpy(plain.holds, pictures[0].holds, sizeof(plain.holds));
 		assert_int_equal(gmem_add_listener(vm, &plain.listener), 0);
@@ -250,7 +250,7 @@ static void nobody_is_told_of_what_is_not_bound(void **state)
 		expect_told(&pictures[0], "S8+8 P8+8");
 		expect_picture(&pictures[1]);
 
-		assert_int_equal(gmem_bind(a, 3, FAKE_GPA + 2 * SLOT_SIZE, 0, SLOT_SIZE), 0);
+		assert_int_equal(gmem_bind(a, 3, FAKE_GPA + 2 * SLOT_SIZE, 0, SLOT_SIZE, NULL), 0);
 		expect_told(&pictures[0], "S16+2");
 		expect_picture(&pictures[0]);
 		expect_picture(&pictures[1]);
@@ -268,12 +268,12 @@ static void refusal_while_binding_leaves_no_slot(void **state)
 	(void)state;
 	for (mechanism = GMEM_TWO_BACKINGS; mechanism <= GMEM_IN_PLACE; mechanism++) {
 		start_mixed(mechanism);
-		assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), 0);
 		for (at = 0; at <= 4; at += 4) {
 			forget_told();
 			refusing.refuse_shared = PAGES(at, 1);
 			refusing.nr_refused = 0;
-			assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), -EBUSY);
+			assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), -EBUSY);
 			assert_int_equal(gmem_lookup_gpa(vm, FAKE_GPA, &range), -ENXIO);
 			assert_false(fake.slots[1].used);
 			assert_false(fake.vm_private[2]);
@@ -289,7 +289,7 @@ static void refusal_while_binding_leaves_no_slot(void **state)
 		pictures[0].refuse_private = PAGES(4, 1);
 		pictures[0].error = -ENODEV;
 		refusing.nr_refused = 0;
-		assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), -EBUSY);
+		assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), -EBUSY);
 		assert_false(fake.slots[1].used);
 		expect_picture_but(&refusing, PAGES(0, 2));
 		expect_picture_but(&pictures[0], PAGES(4, 4));
@@ -299,7 +299,7 @@ static void refusal_while_binding_leaves_no_slot(void **state)
 		memset(pictures[0].holds, 0, 8);
 
 		refusing.refuse_shared = refusing.refuse_private = pictures[0].refuse_private = 0;
-		assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), 0);
+		assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), 0);
 		expect_told(&last, "S0+2 S4+4");
 		expect_all_pictures();
 		expect_in_step();
@@ -320,7 +320,7 @@ static void refusal_while_unbinding_leaves_the_slot(void **state)
 			forget_told();
 			refusing.refuse_private = PAGES(at, 1);
 			refusing.nr_refused = 0;
-			assert_int_equal(gmem_unbind(vm, FAKE_GPA), -EBUSY);
+			assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), -EBUSY);
 			assert_true(fake.slots[1].used);
 			expect_told(&pictures[0], "P0+2 P4+4 S0+2 S4+4");
 			expect_told(&pictures[1], "( P0+2 P4+4 ) ( S0+2 S4+4 )");
@@ -334,7 +334,7 @@ static void refusal_while_unbinding_leaves_the_slot(void **state)
 		pictures[0].refuse_shared = PAGES(4, 1);
 		pictures[0].error = -ENODEV;
 		refusing.nr_refused = 0;
-		assert_int_equal(gmem_unbind(vm, FAKE_GPA), -EBUSY);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), -EBUSY);
 		assert_true(fake.slots[1].used);
 		expect_picture_but(&pictures[0], PAGES(4, 4));
 		expect_picture(&pictures[1]);
@@ -345,7 +345,7 @@ static void refusal_while_unbinding_leaves_the_slot(void **state)
 		refusing.refuse_private = pictures[0].refuse_shared = 0;
 		convert_pages(0, 24, GMEM_PRIVATE);
 		expect_in_step();
-		assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), 0);
 		assert_false(fake.slots[1].used);
 		remove_all();
 		renew();
@@ -398,16 +398,16 @@ static void slot_that_is_not_made_is_held_by_nobody(void **state)
 	(void)state;
 	for (mechanism = GMEM_TWO_BACKINGS; mechanism <= GMEM_IN_PLACE; mechanism++) {
 		start_mixed(mechanism);
-		assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), 0);
 		forget_told();
 		fake_fail(CALL_SLOT, 0, 1, ENOSPC);
-		assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), -ENOSPC);
+		assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), -ENOSPC);
 		/* The slot comes last, as KVM may not take it back. */
 		expect_told(&pictures[0], "S0+2 S4+4 P0+2 P4+4");
 		expect_told(&last, "S0+2 S4+4 P0+2 P4+4");
 		expect_all_pictures();
 		assert_false(fake.vm_private[2]);
-		assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), 0);
+		assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), 0);
 		expect_told(&last, "S0+2 S4+4");
 		expect_in_step();
 		remove_all();
@@ -423,7 +423,7 @@ static void slot_that_stays_is_held_again(void **state)
 	for (mechanism = GMEM_TWO_BACKINGS; mechanism <= GMEM_IN_PLACE; mechanism++) {
 		start_mixed(mechanism);
 		fake_fail(CALL_SLOT, 0, 1, EPERM);
-		assert_int_equal(gmem_unbind(vm, FAKE_GPA), -EPERM);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), -EPERM);
 		assert_true(fake.slots[1].used);
 		expect_told(&pictures[0], "P0+2 P4+4 S0+2 S4+4");
 		expect_told(&last, "P0+2 P4+4 S0+2 S4+4");
@@ -433,7 +433,7 @@ static void slot_that_stays_is_held_again(void **state)
 		/* What the kernel said counts, and that one does not does not keep the others. */
 		refusing.refuse_shared = PAGES(0, 1);
 		fake_fail(CALL_SLOT, 0, 1, ENOMEM);
-		assert_int_equal(gmem_unbind(vm, FAKE_GPA), -ENOMEM);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), -ENOMEM);
 		expect_picture_but(&refusing, PAGES(0, 2));
 		expect_picture(&last);
 		expect_in_step();
@@ -455,7 +455,7 @@ static void memory_that_is_destroyed_is_held_by_nobody(void **state)
 		b = NULL;
 		expect_all_pictures();
 		assert_int_equal(gmem_create(vm, SLOT_SIZE, NULL, &b), 0);
-		assert_int_equal(gmem_bind(b, 4, FAKE_GPA, 0, SLOT_SIZE), 0);
+		assert_int_equal(gmem_bind(b, 4, FAKE_GPA, 0, SLOT_SIZE, NULL), 0);
 		expect_all_pictures();
 		remove_all();
 		renew();

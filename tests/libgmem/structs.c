@@ -59,6 +59,9 @@ static void struct_without_its_size_is_refused(void **state)
 	struct gmem_listener listener = pictures[0].listener;
 	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
 	struct gmem_create_opts create;
+	struct gmem_adopt_opts adopt;
+	struct gmem_bind_opts bind;
+	struct gmem_map_opts map;
 	struct gmem_vm_opts vm_opts;
 	struct gmem_iommu_opts iommu;
 	struct gmem_result result;
@@ -67,6 +70,7 @@ static void struct_without_its_size_is_refused(void **state)
 	struct gmem_range range;
 	struct gmem_vm *other;
 	struct gmem *gmem;
+	void *hva;
 	size_t i;
 
 	(void)state;
@@ -93,6 +97,15 @@ static void struct_without_its_size_is_refused(void **state)
 		assert_int_equal(gmem_vm_init(fake.vm_fd, &vm_opts, &other), r);
 		iommu.struct_size = size;
 		assert_int_equal(gmem_add_iommu(vm, &iommu, &added), r);
+		adopt.struct_size = size;
+		assert_int_equal(gmem_adopt(vm, PAGE, gmem_private_fd(b), gmem_shared_fd(b), &adopt,
+					    &gmem), r);
+		map.struct_size = size;
+		assert_int_equal(gmem_map(b, &map, &hva), r);
+		bind.struct_size = size;
+		assert_int_equal(gmem_bind(b, 9, FAKE_GPA + ALL, 0, PAGE, &bind), r);
+		assert_int_equal(gmem_exclude(vm, FAKE_GPA + ALL, PAGE, &bind), r);
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA, &bind), r);
 		listener.struct_size = size;
 		assert_int_equal(gmem_add_listener(vm, &listener), r);
 	}
@@ -140,6 +153,9 @@ static void functions_do_what_the_macros_do(void **state)
 	CHECK_INIT(gmem_probe_init, gmem_probe);
 	CHECK_INIT(gmem_vm_opts_init, gmem_vm_opts);
 	CHECK_INIT(gmem_create_opts_init, gmem_create_opts);
+	CHECK_INIT(gmem_adopt_opts_init, gmem_adopt_opts);
+	CHECK_INIT(gmem_map_opts_init, gmem_map_opts);
+	CHECK_INIT(gmem_bind_opts_init, gmem_bind_opts);
 	CHECK_INIT(gmem_range_init, gmem_range);
 	CHECK_INIT(gmem_listener_init, gmem_listener);
 	CHECK_INIT(gmem_iommu_opts_init, gmem_iommu_opts);

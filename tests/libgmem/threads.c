@@ -79,7 +79,7 @@ static pthread_t binder, late;
 static void *bind_beside(void *arg)
 {
 	(void)arg;
-	if (gmem_exclude(vm, FAKE_GPA + ALL, PAGE))
+	if (gmem_exclude(vm, FAKE_GPA + ALL, PAGE, NULL))
 		abort();
 	return NULL;
 }
@@ -231,8 +231,8 @@ static void *bind_and_unbind(void *arg)
 {
 	(void)arg;
 	while (!is_over) {
-		if (gmem_unbind(vm, FAKE_GPA + 2 * SLOT_SIZE) ||
-		    gmem_bind(a, 3, FAKE_GPA + 2 * SLOT_SIZE, 0, SLOT_SIZE))
+		if (gmem_unbind(vm, FAKE_GPA + 2 * SLOT_SIZE, NULL) ||
+		    gmem_bind(a, 3, FAKE_GPA + 2 * SLOT_SIZE, 0, SLOT_SIZE, NULL))
 			abort();
 	}
 	return NULL;

@@ -59,9 +59,9 @@ void start(enum gmem_mechanism mechanism)
 	assert_int_equal(gmem_vm_init(fake.vm_fd, &opts, &vm), 0);
 	assert_int_equal(gmem_create(vm, 2 * SLOT_SIZE, NULL, &a), 0);
 	assert_int_equal(gmem_create(vm, SLOT_SIZE, NULL, &b), 0);
-	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), 0);
-	assert_int_equal(gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE), 0);
-	assert_int_equal(gmem_bind(a, 3, FAKE_GPA + 2 * SLOT_SIZE, 0, SLOT_SIZE), 0);
+	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), 0);
+	assert_int_equal(gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE, NULL), 0);
+	assert_int_equal(gmem_bind(a, 3, FAKE_GPA + 2 * SLOT_SIZE, 0, SLOT_SIZE, NULL), 0);
 	picture_init(&pictures[0], vm, GMEM_LISTENER_REPLAY, false);
 	picture_init(&pictures[1], vm, GMEM_LISTENER_REPLAY | GMEM_LISTENER_GAPS, true);
 	assert_int_equal(gmem_add_listener(vm, &pictures[0].listener), 0);

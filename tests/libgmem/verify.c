@@ -86,14 +86,14 @@ static void what_is_not_bound_has_no_gpa(void **state)
 
 	(void)state;
 	start(GMEM_IN_PLACE);
-	assert_int_equal(gmem_unbind(vm, FAKE_GPA), 0);
+	assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), 0);
 	convert_behind(b, 2, 2, true);
 	assert_int_equal(gmem_verify(b, &range), 1);
 	assert_int_equal(range.gpa, GMEM_NO_GPA);
 	assert_int_equal(range.size, 2 * PAGE);
 	assert_int_equal(gmem_rebuild(b), 0);
 	assert_int_equal(gmem_verify(b, NULL), 0);
-	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE), 0);
+	assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), 0);
 	expect_picture(&pictures[0]);
 	expect_picture(&pictures[1]);
 	stop();

@@ -14,14 +14,14 @@ static void *bind_other_memory(void *arg)
 
 	(void)arg;
 	MUST(!gmem_create(vm, 2 * PAGE, NULL, &c));
-	MUST(!gmem_bind(c, 4, FAKE_GPA + ALL, 0, 2 * PAGE));
+	MUST(!gmem_bind(c, 4, FAKE_GPA + ALL, 0, 2 * PAGE, NULL));
 	MUST(!gmem_convert_gpa(vm, FAKE_GPA + ALL, PAGE, GMEM_PRIVATE, NULL, NULL));
-	MUST(!gmem_unbind(vm, FAKE_GPA + ALL));
+	MUST(!gmem_unbind(vm, FAKE_GPA + ALL, NULL));
 	gmem_destroy(c);
-	MUST(!gmem_unbind(vm, FAKE_GPA + SLOT_SIZE));
-	MUST(!gmem_exclude(vm, FAKE_GPA + SLOT_SIZE, PAGE));
-	MUST(!gmem_unbind(vm, FAKE_GPA + SLOT_SIZE));
-	MUST(!gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE));
+	MUST(!gmem_unbind(vm, FAKE_GPA + SLOT_SIZE, NULL));
+	MUST(!gmem_exclude(vm, FAKE_GPA + SLOT_SIZE, PAGE, NULL));
+	MUST(!gmem_unbind(vm, FAKE_GPA + SLOT_SIZE, NULL));
+	MUST(!gmem_bind(a, 2, FAKE_GPA + SLOT_SIZE, SLOT_SIZE, SLOT_SIZE, NULL));
 	return NULL;
 }
 
@@ -97,14 +97,14 @@ static void neighbours_in_one_binding_do_not_wait(void **state)
 static void *unbind_first(void *arg)
 {
 	(void)arg;
-	MUST(!gmem_unbind(vm, FAKE_GPA));
+	MUST(!gmem_unbind(vm, FAKE_GPA, NULL));
 	return NULL;
 }
 
 static void *bind_first(void *arg)
 {
 	(void)arg;
-	MUST(!gmem_bind(b, 5, FAKE_GPA + 40 * PAGE, 0, SLOT_SIZE));
+	MUST(!gmem_bind(b, 5, FAKE_GPA + 40 * PAGE, 0, SLOT_SIZE, NULL));
 	return NULL;
 }
 
@@ -214,14 +214,14 @@ static pthread_t larger, second;
 static void *unbind_c(void *arg)
 {
 	(void)arg;
-	MUST(!gmem_unbind(vm, FAKE_GPA + ALL));
+	MUST(!gmem_unbind(vm, FAKE_GPA + ALL, NULL));
 	return NULL;
 }
 
 static void *bind_larger(void *arg)
 {
 	(void)arg;
-	MUST(!gmem_bind(c, 5, FAKE_GPA + ALL, 0, 2 * PAGE));
+	MUST(!gmem_bind(c, 5, FAKE_GPA + ALL, 0, 2 * PAGE, NULL));
 	return NULL;
 }
 
@@ -274,7 +274,7 @@ static void unbinding_waits_for_all_of_what_it_finds(void **state)
 	start(GMEM_IN_PLACE);
 	thread_error = NULL;
 	assert_int_equal(gmem_create(vm, 4 * PAGE, NULL, &c), 0);
-	assert_int_equal(gmem_bind(c, 4, FAKE_GPA + ALL, 0, PAGE), 0);
+	assert_int_equal(gmem_bind(c, 4, FAKE_GPA + ALL, 0, PAGE, NULL), 0);
 	held_by_c = fake.held[fake_file(gmem_private_fd(c)) - fake.files];
 	held_by_c[0] = held_by_c[1] = true;
 	opts.timeout_ms = 10000;
