@@ -64,7 +64,7 @@ int memory_handle_exit(struct kvm_run *run, int error)
 		return 1;
 	r = gmem_handle_exit(memories, run, error, &preserve, NULL);
 	/* Another vCPU was faster, has changed its mind, or a device holds the page: ask again. */
-	if (r < 0 && r != -EALREADY && r != -EPERM && r != -EAGAIN)
+	if (r < 0 && r != -EALREADY && r != -EPERM && r != -EAGAIN && r != -ETIMEDOUT)
 		finish(CONVERSION_FAILED, "the guest asked for a conversion at %#llx: %s",
 		       run->memory_fault.gpa, strerror(-r));
 	if (r == 0)
