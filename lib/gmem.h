@@ -10,21 +10,20 @@
  * - Addresses, offsets and sizes are in bytes and multiples of the page size.  A gpa is
  *   a guest physical address, an offset counts from the beginning of a memory.
  * - Every struct begins with its size, and may grow at its end.  The caller sets the size,
- *   by GMEM_INIT() or one of its kin, also where the library fills the struct: -EINVAL
- *   without.  Members that were not known when the caller was compiled are 0 for the
- *   library, and not written; those that the library does not know it sets to 0, and says
- *   -E2BIG if the caller has set one, as the kernel does for its own.  In a struct that the
- *   library passes, members beyond its size are not there.
- * - Safe in all threads: gmem_convert(), gmem_convert_gpa(), gmem_lookup(),
- *   gmem_lookup_gpa(), gmem_verify(), gmem_rebuild(), gmem_handle_exit(), gmem_bind(),
- *   gmem_exclude(), gmem_unbind(), adding and removing listeners, and what returns a
- *   constant, and gmem_cancel().  What touches the same range waits for what came before;
- *   the rest runs side by side.  Adding or removing a listener runs alone.  Creating,
- *   adopting and gmem_map() may run beside all of it; gmem_destroy() beside all that does
- *   not use the memory.
- * - A listener and the busy hook are called while others wait.  They may look up, and must
- *   not convert, bind, unbind, verify, rebuild, destroy, add or remove; nor wait for a thread
- *   that does.
+ *   with GMEM_INIT() for example, also where the library fills the struct; -EINVAL if it is
+ *   not set.  A caller that is older than the library lacks members: they count as 0, and
+ *   are not written.  A caller that is newer may pass members that the library does not
+ *   know: -E2BIG if one of them is not 0; where the library fills the struct, they become 0.
+ *   The kernel's extensible structs work the same way.  A struct that the library passes
+ *   has the members that its size covers.
+ * - All functions are safe in all threads, and none is for signal handlers.  Only
+ *   gmem_destroy() must be the last to use its memory, and gmem_vm_exit() its VM.  Requests
+ *   that touch the same range (conversions, binding, unbinding, excluding, verifying) are
+ *   served in the order in which they came; others run side by side.  Adding and removing a
+ *   listener waits for all requests that came before, and all later ones wait for it.
+ * - A listener and the busy hook are called while others wait.  They may look states up and
+ *   cancel.  They must not convert, bind, unbind, exclude, verify, rebuild, destroy, or add
+ *   or remove listeners, nor wait for a thread that does.
  * - No conversion, lookup or exit allocates memory.
  */
 #ifndef GMEM_H
@@ -173,7 +172,7 @@ struct gmem_create_opts {
  * @gmem until gmem_destroy().
  *
  * -EINVAL: size or attributes; -EMFILE, -ENFILE, -ENOMEM, -E2BIG; -EIO: not the process that
- * created the VM, or the VM is dead; -EBADF: its descriptor has been closed.
+ * created the VM, or the VM is dead; -EBADF: the VM's descriptor has been closed.
  */
 int gmem_create(struct gmem_vm *vm, uint64_t size, const struct gmem_create_opts *opts,
 		struct gmem **gmem);
@@ -189,29 +188,28 @@ struct gmem_adopt_opts {
 	/* Two backings: where in @shared_fd the memory begins. */
 	uint64_t shared_offset;
 	/*
-	 * Who has the pages: the bit page % 64 of word page / 64 in @private_pages is set if the
-	 * guest does; without that array, which is the caller's and read during the call only,
-	 * @attributes is true of all pages.
+	 * The states: bit page % 64 of word page / 64 is set if the page is private.  The array
+	 * is read during the call only.  NULL: all pages have @attributes.
 	 */
-	uint64_t attributes;
 	const uint64_t *private_pages;
-	/* GMEM_ASK_KERNEL: the kernel says who, as for gmem_rebuild(), whatever was told. */
+	uint64_t attributes;
+	/* GMEM_ASK_KERNEL: take the states from the kernel, whatever these members say. */
 	uint32_t flags;
 };
 
 /*
- * A memory of @size bytes from files of the caller's, who made them, maps them, and has them
- * open until gmem_destroy().  The library converts, keeps the states and tells listeners, and
- * does neither close nor unmap them.  From now on nobody else converts; what pages hold is
- * left alone.  @opts may be NULL.
+ * A memory of @size bytes from files that the caller has made and keeps open until
+ * gmem_destroy().  The library converts, keeps the states and tells listeners; it neither
+ * closes nor unmaps what is the caller's.  The contents of the pages are left alone.  From now
+ * on only the library converts them.  @opts may be NULL.
  *
- * In place @private_fd is a guest_memfd of this VM made with GUEST_MEMFD_FLAG_MMAP, and
- * @shared_fd the same or -1.  With two backings @private_fd is one made without; @shared_fd is
- * the file of the shared half, or -1 if that is anonymous memory at @opts->hva, which is then
- * discarded with madvise().  The memory begins at the beginning of @private_fd.
+ * In place, @private_fd is a guest_memfd of this VM that was made with GUEST_MEMFD_FLAG_MMAP,
+ * and @shared_fd is the same, or -1.  With two backings, @private_fd was made without that
+ * flag, and @shared_fd is the file of the shared half; or it is -1, and the shared half is
+ * anonymous memory at @opts->hva.  The memory begins at the beginning of @private_fd.
  *
- * With two backings the states are the library's: binding sets the VM's attributes by them.
- * To have the states of attributes that are set already, say them in @opts.
+ * With two backings the library's states are what counts: gmem_bind() sets the VM's attributes
+ * by them.  If the VM has attributes already, pass the same states in @opts.
  *
  * -EINVAL: size, attributes, alignment, a flag that does not exist, a file that is too small,
  * @shared_fd in place, or neither it nor hva; -EBADF: @private_fd or @shared_fd is not open;
@@ -225,9 +223,9 @@ int gmem_adopt(struct gmem_vm *vm, uint64_t size, int private_fd, int shared_fd,
 /*
  * Unbind @gmem everywhere, unmap it and close its files, as far as they are the library's.
  * NULL is ignored.  Waits for requests of the memory that came before.  Should KVM not give a
- * slot back, for want of memory or as a protected guest has run, the addresses under it stay
- * taken until the process ends, and the memory does not; a mapping of the caller's has to stay
- * then, so use gmem_unbind() first, which says.
+ * slot back, for want of memory or because a protected guest has run, the addresses under it
+ * stay taken until the process ends; the memory is freed.  A mapping of the caller's has to
+ * stay then: call gmem_unbind() first, which returns an error.
  */
 void gmem_destroy(struct gmem *gmem);
 
@@ -235,8 +233,8 @@ uint64_t gmem_size(const struct gmem *gmem);
 
 /*
  * The file that shared pages are in, to map it elsewhere or hand it to a device back
- * end, and the one that private pages are in; the same if they are in place.  Both stay the
- * library's, or whose they were.  -1: what gmem_adopt() was given for anonymous memory.
+ * end, and the one that private pages are in; the same if they are in place.  Both belong to
+ * the library, or to the caller if the memory was adopted.  -1: the shared half is anonymous.
  */
 int gmem_shared_fd(const struct gmem *gmem);
 int gmem_private_fd(const struct gmem *gmem);
@@ -250,10 +248,10 @@ struct gmem_map_opts {
 };
 
 /*
- * Map @gmem for the host at *@hva, until it is destroyed; a second call returns the same,
- * whatever its @opts, and so does the first one of a memory that was adopted with its mapping.
- * @opts may be NULL.  In place, touching a private page is SIGBUS; with two backings it reads
- * something that is not what the guest reads.
+ * Map @gmem for the host at *@hva, until it is destroyed.  If it is mapped already, or was
+ * adopted with its mapping, return that, whatever @opts say.  @opts may be NULL.  In place,
+ * touching a private page is SIGBUS; with two backings it reads something that is not what the
+ * guest reads.
  *
  * -EINVAL: @opts without its size, or a flag of mmap() that makes no shared mapping of a file;
  * -E2BIG, -ENOMEM, and what mmap() returns.
@@ -314,7 +312,7 @@ int gmem_exclude(struct gmem_vm *vm, uint64_t gpa, uint64_t size,
  */
 int gmem_unbind(struct gmem_vm *vm, uint64_t gpa, const struct gmem_bind_opts *opts);
 
-/* ---- Who is told --------------------------------------------------------- */
+/* ---- Listeners ------------------------------------------------------------ */
 
 /* A part of a request, all of it bound at @gpa, or at GMEM_NO_GPA if it is not. */
 struct gmem_range {
@@ -595,7 +593,10 @@ void gmem_cancel(struct gmem_vm *vm, uint32_t *cancel);
  */
 int gmem_lookup(struct gmem *gmem, uint64_t offset, struct gmem_range *range);
 
-/* The same from @gpa on.  -ENXIO: nothing is bound there.  -EPERM: it is excluded. */
+/*
+ * The same from @gpa on.  -EINVAL: alignment, or @range without its size; -ENXIO: nothing is
+ * bound there; -EPERM: it is excluded.
+ */
 int gmem_lookup_gpa(struct gmem_vm *vm, uint64_t gpa, struct gmem_range *range);
 
 /*
@@ -604,11 +605,11 @@ int gmem_lookup_gpa(struct gmem_vm *vm, uint64_t gpa, struct gmem_range *range);
  * may be NULL, is the range at the lowest offset that does: all of it one state, bound in one
  * piece or not at all, and its attributes are the kernel's.
  *
- * Waits for conversions of @gmem that came before, and those that come later wait for it.  It
- * takes as long as @gmem is mixed.
+ * Waits for conversions of @gmem that came before, and those that come later wait for it.  The
+ * time it takes follows how often states change along @gmem, not its size.
  *
- * -EOPNOTSUPP: two backings, or a kernel that does not say which pages are private; -EIO: its
- * answer makes no sense.
+ * -EINVAL: @first_difference without its size; -EOPNOTSUPP: two backings, or a kernel that
+ * does not say which pages are private; -EIO: its answer makes no sense.
  */
 int gmem_verify(struct gmem *gmem, struct gmem_range *first_difference);
 

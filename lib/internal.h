@@ -10,7 +10,7 @@
 #define API __attribute__((visibility("default")))
 
 /*
- * Who has which page, one bit each, in chunks of as many pages as a page has bits.  A
+ * The states of pages, one bit each, in chunks of as many pages as a page has bits.  A
  * chunk of one state has no bits, so a memory of one state costs a byte per chunk.
  * Nothing here allocates after states_init(); the kernel gives pages for bits when they
  * are written.
@@ -50,7 +50,7 @@ struct listening {
 
 /*
  * What somebody changes: everything, a range of guest physical addresses, offsets of a
- * memory, or both of these.  On the stack of whoever does it.
+ * memory, or both of these.  On the stack of the thread that does it.
  */
 struct turn {
 	struct turn *next;
@@ -64,7 +64,7 @@ struct turn {
 
 #define FOREVER	UINT64_MAX
 
-/* When somebody who waits gives up: at a time of now_ms(), or when *@cancel is set. */
+/* When a thread that waits gives up: at a time of now_ms(), or when *@cancel is set. */
 struct patience {
 	uint64_t until_ms;
 	const uint32_t *cancel;
@@ -93,8 +93,8 @@ struct gmem_vm {
 };
 
 /*
- * Files and mapping are the library's, or the caller's, who is trusted to keep them.  Without
- * @shared_fd the shared half is anonymous memory at @hva.
+ * Files and mapping are the library's, or the caller's, which keeps them.  Without @shared_fd
+ * the shared half is anonymous memory at @hva.
  */
 struct gmem {
 	struct gmem_vm *vm;

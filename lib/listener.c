@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * Who is told: of what a conversion changes, and, if they ask for it, of what is bound
+ * Listeners are told of what a conversion changes and, if they ask for it, of what is bound
  * and shared, as they or a binding come and go.
  */
 #include <errno.h>
@@ -104,7 +104,7 @@ int tell_all(struct request *req)
 
 /* ---- What is bound and shared ----------------------------------------------- */
 
-/* The next range of shared pages in one binding, from *@gpa on; *@gpa is moved past it. */
+/* The next range of shared pages in one binding, from *@gpa on; *@gpa is moved to its end. */
 static bool next_shared(struct gmem_vm *vm, uint64_t *gpa, uint64_t end, struct gmem_range *range)
 {
 	const struct binding *b;
@@ -183,7 +183,7 @@ int tell_binding(struct gmem_vm *vm, uint64_t gpa, uint64_t size, bool let_go, b
 	return r;
 }
 
-/* ---- Who is there ----------------------------------------------------------- */
+/* ---- The list --------------------------------------------------------------- */
 
 /* Where @listener is, or how many there are. */
 static size_t position(const struct gmem_vm *vm, const struct gmem_listener *listener)

@@ -110,7 +110,7 @@ static int probe_two_backings(int vm_fd, size_t page_size, struct gmem_probe *pr
 		return fd;
 	close(fd);
 
-	/* A range without a size is refused by who knows the call, and changes nothing. */
+	/* A kernel that knows the call refuses a range without a size, and changes nothing. */
 	if (set_attributes_of_vm(vm_fd, 0, 0, false) == -EINVAL)
 		probe->mechanisms |= 1u << GMEM_TWO_BACKINGS;
 
@@ -150,7 +150,7 @@ API int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
 
 	switch (probe.mechanism) {
 	case GMEM_IN_PLACE:
-		/* Also only known by who knows the policies. */
+		/* Only a kernel with policies knows this call. */
 		probe.is_atomic = set_attributes_in_place(vm_fd, 0, 0, false, 0, &where) == -EINVAL;
 		break;
 	case GMEM_IN_PLACE_PLAIN:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* Who has which page of a memory: lookup, search, change.  No locks here. */
+/* The states of the pages of a memory: lookup, search, change.  No locks here. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
