@@ -13,7 +13,8 @@
 extern const struct CMUnitTest probe_cases[], binding_cases[], convert_cases[], undo_cases[],
 	listener_cases[], batch_cases[], replay_cases[], exit_cases[], queue_cases[],
 	waiting_cases[], threads_cases[], iommu_cases[],
-	verify_cases[], beside_cases[], structs_cases[], limits_cases[], adopt_cases[];
+	verify_cases[], beside_cases[], structs_cases[], limits_cases[], adopt_cases[],
+	adopt_states_cases[], adopt_mapping_cases[];
 
 int main(void)
 {
@@ -21,7 +22,7 @@ int main(void)
 		probe_cases, binding_cases, convert_cases, undo_cases, listener_cases, batch_cases,
 		replay_cases, exit_cases, queue_cases, waiting_cases,
 		threads_cases, iommu_cases, verify_cases, beside_cases, structs_cases,
-		limits_cases, adopt_cases,
+		limits_cases, adopt_cases, adopt_states_cases, adopt_mapping_cases,
 	};
 	struct CMUnitTest all[MOST_CASES];
 	const struct CMUnitTest *one;
