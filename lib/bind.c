@@ -232,26 +232,38 @@ API int gmem_unbind(struct gmem_vm *vm, uint64_t gpa, const struct gmem_bind_opt
 	return r;
 }
 
+/* Any binding of @gmem, or NULL.  @lock is held. */
+static const struct binding *any_binding(const struct gmem *gmem)
+{
+	const struct gmem_vm *vm = gmem->vm;
+	size_t i;
+
+	for (i = 0; i < vm->nr_bindings; i++) {
+		if (vm->bindings[i].gmem == gmem)
+			return &vm->bindings[i];
+	}
+
+	return NULL;
+}
+
 /* -errno: a VM that lives, so no -EIO, has a slot of it still. */
 static int unbind_all(struct gmem *gmem)
 {
 	struct turn turn = { .gmem = gmem, .offset_end = gmem->size };
 	struct gmem_vm *vm = gmem->vm;
 	const struct binding *b;
-	uint64_t gpa = 0;
 	int r, error = 0;
+	uint64_t gpa;
 
 	take_turn(vm, &turn, NULL);
-	/* Others may bind and unbind meanwhile, so by address. */
-	while ((b = binding_at(vm, gpa))) {
-		gpa = b->gpa + b->size;
-		if (b->gmem != gmem)
-			continue;
+	/* From the beginning each time, as others may bind and unbind meanwhile. */
+	while ((b = any_binding(gmem))) {
+		gpa = b->gpa;
 		r = remove_binding(vm, b, true);
 		if (!r)
 			continue;
 		/* A slot that KVM does not give back is forgotten all the same. */
-		binding_erase(vm, gpa - 1);
+		binding_erase(vm, gpa);
 		if (r != -EIO)
 			error = r;
 	}
