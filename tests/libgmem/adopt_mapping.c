@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fake_iommu.h"
 #include "own.h"
 
 static void library_maps_what_is_not_mapped(void **state)
@@ -35,6 +36,41 @@ static void library_maps_what_is_not_mapped(void **state)
 		gmem = NULL;
 		/* That mapping was the library's. */
 		assert_int_equal(mincore(place, SIZE, resident), -1);
+		stop_own();
+	}
+}
+
+/* An IOMMU wants addresses of the host, though the slot is not the library's. */
+static void memory_is_mapped_for_an_iommu(void **state)
+{
+	struct gmem_iommu_opts iommu_opts = GMEM_INIT(struct gmem_iommu_opts);
+	enum gmem_mechanism mechanism;
+	struct gmem_iommu *iommu;
+	void *hva;
+
+	(void)state;
+	FOR_EACH_MECHANISM(mechanism) {
+		start_own(mechanism);
+		fake_iommu = (struct fake_iommu){ .available = 100 };
+		fake.other_call = fake_iommu_call;
+		iommu_opts.fd = CONTAINER_FD;
+		assert_int_equal(gmem_add_iommu(vm, &iommu_opts, &iommu), 0);
+		opts.hva = NULL;
+		assert_int_equal(adopt(), 0);
+		fake_fail(CALL_MMAP, 0, 1, ENOMEM);
+		assert_int_equal(gmem_bind(gmem, 0, FAKE_GPA, 0, SIZE, &no_slot), -ENOMEM);
+		assert_int_equal(fake_iommu.mapping[0], 0);
+		expect_picture(&picture);
+		assert_int_equal(gmem_bind(gmem, 0, FAKE_GPA, 0, SIZE, &no_slot), 0);
+		assert_int_not_equal(fake_iommu.mapping[0], 0);
+		assert_int_not_equal(fake_iommu.mapping[NR_PAGES - 1], 0);
+		/* That call gives it; there is no other. */
+		fake_fail(CALL_MMAP, 0, 1, ENOMEM);
+		assert_int_equal(gmem_map(gmem, NULL, &hva), 0);
+		assert_ptr_not_equal(hva, own.hva);
+		fake.nr_answers = 0;
+		assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), 0);
+		assert_int_equal(gmem_remove_iommu(iommu), 0);
 		stop_own();
 	}
 }
@@ -134,6 +170,7 @@ static void mapping_of_the_vmm_stays_under_a_slot_that_stays(void **state)
 
 const struct CMUnitTest adopt_mapping_cases[] = {
 	CASE(library_maps_what_is_not_mapped),
+	CASE(memory_is_mapped_for_an_iommu),
 	CASE(shared_half_may_begin_later_in_its_file),
 	CASE(shared_half_may_be_anonymous),
 	CASE(mapping_of_the_vmm_stays_under_a_slot_that_stays),
