@@ -111,24 +111,25 @@ static int wait_for_holder(struct request *req, uint64_t where)
 	const struct gmem_convert_opts *opts = &req->opts;
 	unsigned int attempts = req->result.attempts;
 	uint64_t pause = attempts < 8 ? FIRST_PAUSE_MS << (attempts - 1) : LONGEST_PAUSE_MS;
-	uint64_t until = req->patience.until_ms;
+	uint64_t until = req->patience.until_ms, now = now_ms();
 	int r;
 
-	if (!opts->timeout_ms || now_ms() >= until)
+	if (!opts->timeout_ms || now >= until)
 		return -EAGAIN;
 
 	if (opts->busy) {
 		r = opts->busy(opts->arg, where, attempts);
 		if (r)
 			return r < 0 ? r : -EAGAIN;
-		if (now_ms() >= until)
+		now = now_ms();
+		if (now >= until)
 			return -EAGAIN;
 	}
 
 	if (pause > LONGEST_PAUSE_MS)
 		pause = LONGEST_PAUSE_MS;
-	if (pause < until - now_ms())
-		until = now_ms() + pause;
+	if (pause < until - now)
+		until = now + pause;
 	return sleep_until(req->vm, until, opts->cancel);
 }
 
