@@ -18,10 +18,14 @@
 #include "text.h"
 #include "wait.h"
 
-/* What was looked up of the last conversion; the next one is mostly of the same file. */
+#define NR_WHOSE	64
+#define WHOSE_US	1000000
+
+/* What was looked up of a file, and when; that is good for a second. */
 struct whose {
 	pid_t vm;
 	uint64_t ino;
+	uint64_t time_us;
 	char name[32];
 	/* Its descriptor, or -1. */
 	int fd;
@@ -29,20 +33,20 @@ struct whose {
 
 static const struct whose *look_up(const struct conversion *c)
 {
-	static struct whose whose;
+	static struct whose cache[NR_WHOSE];
+	struct whose *whose = &cache[(c->vm ^ c->ino) % NR_WHOSE];
 
-	/* What has not been found may have been made in the meantime. */
-	if (whose.vm == c->vm && whose.ino == c->ino && (whose.fd >= 0 || !c->ino))
-		return &whose;
+	if (whose->vm == c->vm && whose->ino == c->ino && c->time_us - whose->time_us < WHOSE_US)
+		return whose;
 
-	whose = (struct whose){ .vm = c->vm, .ino = c->ino, .fd = -1 };
-	snprintf(whose.name, sizeof(whose.name), "%s", proc_name(c->vm));
+	*whose = (struct whose){ .vm = c->vm, .ino = c->ino, .time_us = c->time_us, .fd = -1 };
+	snprintf(whose->name, sizeof(whose->name), "%s", proc_name(c->vm));
 	/* It may have ended, and its thread's name is better than none. */
-	if (!strcmp(whose.name, "?"))
-		snprintf(whose.name, sizeof(whose.name), "%s", c->thread_name);
+	if (!strcmp(whose->name, "?"))
+		snprintf(whose->name, sizeof(whose->name), "%s", c->thread_name);
 	if (c->ino)
-		whose.fd = guest_memfd_find(c->vm, c->ino);
-	return &whose;
+		whose->fd = guest_memfd_find(c->vm, c->ino);
+	return whose;
 }
 
 static bool to_private(const struct conversion *c)
@@ -129,12 +133,12 @@ static void say_lost(uint64_t lost, bool json)
 		printf("-- %s events lost here, as they came faster than they were read\n", number);
 }
 
-/* A reader who has seen enough is no failure. */
+/* A reader who has seen enough is no failure, nor is a signal while nobody reads. */
 static void flush(void)
 {
 	if (!fflush(stdout))
 		return;
-	if (errno == EPIPE)
+	if (errno == EPIPE || errno == EINTR)
 		exit(EXIT_OK);
 	die("cannot write to standard output");
 }
@@ -160,6 +164,7 @@ static void watch(struct summary *summary, uint64_t deadline, bool json)
 			die("somebody has turned this trace off");
 		case CONVERSIONS_TIMEOUT:
 		case CONVERSIONS_SIGNAL:
+		case CONVERSIONS_ENDED:
 			return;
 		}
 		flush();
@@ -187,8 +192,8 @@ int cmd_trace(int argc, char **argv)
 	};
 	bool json = false, summarize = false;
 	static struct summary summary;
-	uint64_t began, deadline;
 	const char *problem;
+	uint64_t deadline;
 	char filter[32] = "";
 	double seconds = 0;
 	pid_t pid;
@@ -219,8 +224,7 @@ int cmd_trace(int argc, char **argv)
 		snprintf(filter, sizeof(filter), "vm == %d", pid);
 	}
 
-	began = wait_deadline(0);
-	problem = conversions_open(filter);
+	problem = conversions_open(filter, -1);
 	if (problem) {
 		if (!errno)
 			die_unsupported(problem);
@@ -234,7 +238,7 @@ int cmd_trace(int argc, char **argv)
 	watch(&summary, deadline, json);
 	conversions_close();
 	if (summarize)
-		summary_print(&summary, (wait_deadline(0) - began) / 1e9, json);
+		summary_print(&summary, conversions_seconds(), json);
 	flush();
 
 	return EXIT_OK;

@@ -279,7 +279,7 @@ static bool watch(const struct search *s, pid_t pid, int fd, double seconds, boo
 
 	*refused = false;
 	filter_refusals(s, pid, fd, filter, sizeof(filter));
-	if (conversions_open(filter))
+	if (conversions_open(filter, -1))
 		return false;
 
 	deadline = wait_deadline(seconds);

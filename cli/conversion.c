@@ -10,14 +10,19 @@
 #define EVENT		"kvm_gmem/kvm_gmem_convert"
 #define MARK		": kvm_gmem_convert:"
 
-const char *conversions_open(const char *filter)
+const char *conversions_open(const char *filter, int process)
 {
-	return tracefs_open(EVENT, filter);
+	return tracefs_open(EVENT, filter, process);
 }
 
 void conversions_close(void)
 {
 	tracefs_close();
+}
+
+double conversions_seconds(void)
+{
+	return tracefs_seconds();
 }
 
 /* The value of " @key=", or 0: a kernel may know fields that others do not. */
@@ -119,6 +124,8 @@ enum conversions_result conversions_read(struct conversion *c, uint64_t *lost, u
 			return CONVERSIONS_TIMEOUT;
 		case TRACEFS_SIGNAL:
 			return CONVERSIONS_SIGNAL;
+		case TRACEFS_ENDED:
+			return CONVERSIONS_ENDED;
 		case TRACEFS_STOPPED:
 			return CONVERSIONS_STOPPED;
 		}

@@ -36,11 +36,14 @@ struct conversion {
 };
 
 /*
- * Begin to watch those for which @filter holds, in the language of the kernel's filters.
+ * Begin to watch those for which @filter holds, in the language of the kernel's filters,
+ * until the process of the pidfd @process ends, unless that is -1.
  * NULL, or what stands against it; errno is 0 if the kernel lacks it.
  */
-const char *conversions_open(const char *filter);
+const char *conversions_open(const char *filter, int process);
 void conversions_close(void);
+/* For how many seconds they were watched. */
+double conversions_seconds(void);
 
 enum conversions_result {
 	CONVERSION,
@@ -48,6 +51,7 @@ enum conversions_result {
 	CONVERSIONS_LOST,
 	CONVERSIONS_TIMEOUT,
 	CONVERSIONS_SIGNAL,
+	CONVERSIONS_ENDED,
 	CONVERSIONS_STOPPED,
 };
 

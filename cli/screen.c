@@ -94,7 +94,7 @@ bool screen_wait(double seconds)
 	uint64_t deadline = wait_deadline(seconds);
 	char key;
 
-	while (wait_for(&keys, deadline)) {
+	while (wait_for(&keys, 1, deadline)) {
 		/* The terminal is gone: poll() would return at once from now on. */
 		if (read(STDIN_FILENO, &key, 1) != 1)
 			keys.fd = -1;

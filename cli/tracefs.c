@@ -20,6 +20,12 @@
 static char instance[PATH_MAX];
 static int trace_pipe = -1;
 
+/* When it began and stopped to trace, and why; TRACEFS_LINE as long as it traces. */
+static uint64_t began_ns, stopped_ns;
+static enum tracefs_result stopped;
+/* A pidfd, or -1. */
+static int traced = -1;
+
 /* What was read and is not handed out yet. */
 static char buffer[16384];
 static size_t nr_buffered;
@@ -92,11 +98,13 @@ static const char *start(const char *event, const char *filter)
 		return "cannot read the instance of tracefs";
 	if (!write_to("1", "events/%s/enable", event))
 		return "cannot enable the event";
+	began_ns = wait_deadline(0);
+	stopped = TRACEFS_LINE;
 
 	return NULL;
 }
 
-const char *tracefs_open(const char *event, const char *filter)
+const char *tracefs_open(const char *event, const char *filter, int process)
 {
 	static char lacking[256];
 	const char *place = find_tracefs(), *problem;
@@ -132,6 +140,7 @@ const char *tracefs_open(const char *event, const char *filter)
 		errno = error;
 		return lacking;
 	}
+	traced = process;
 	problem = start(event, filter);
 	if (problem) {
 		error = errno;
@@ -154,27 +163,61 @@ void tracefs_close(void)
 	wait_release();
 }
 
+double tracefs_seconds(void)
+{
+	return ((stopped == TRACEFS_LINE ? wait_deadline(0) : stopped_ns) - began_ns) / 1e9;
+}
+
+/* What is traced from here on would be read for as long as it comes fast enough. */
+static void stop(enum tracefs_result why)
+{
+	write_to("0", "tracing_on");
+	stopped_ns = wait_deadline(0);
+	stopped = why;
+	/* Another signal is one that does not want what is left. */
+	wait_catch(false);
+}
+
+/* Why it is to stop, or TRACEFS_LINE. */
+static enum tracefs_result reason(uint64_t deadline_ns)
+{
+	struct pollfd process = { .fd = traced, .events = POLLIN };
+
+	if (wait_is_ended())
+		return TRACEFS_SIGNAL;
+	if (wait_deadline(0) >= deadline_ns)
+		return TRACEFS_TIMEOUT;
+	return poll(&process, 1, 0) > 0 ? TRACEFS_ENDED : TRACEFS_LINE;
+}
+
 enum tracefs_result tracefs_read(char *line, size_t size, uint64_t deadline_ns)
 {
-	struct pollfd readable = { .fd = trace_pipe, .events = POLLIN };
+	struct pollfd fds[] = { { .fd = trace_pipe, .events = POLLIN }, { .fd = traced, .events = POLLIN } };
+	enum tracefs_result why;
 	char *end;
 	ssize_t n;
 
 	while (!(end = memchr(buffer, '\n', nr_buffered))) {
+		why = reason(deadline_ns);
+		if (stopped == TRACEFS_LINE && why != TRACEFS_LINE)
+			stop(why);
+		else if (why == TRACEFS_SIGNAL)
+			return why;
+
 		/* No line of the kernel is so long. */
 		if (nr_buffered == sizeof(buffer))
 			nr_buffered = 0;
-		n = wait_is_ended() ? 0 : read(trace_pipe, buffer + nr_buffered, sizeof(buffer) - nr_buffered);
+		n = read(trace_pipe, buffer + nr_buffered, sizeof(buffer) - nr_buffered);
 		if (n > 0)
 			nr_buffered += n;
-		else if (wait_is_ended())
-			return TRACEFS_SIGNAL;
+		else if (n < 0 && errno != EAGAIN && errno != EINTR)
+			die("cannot read the instance of tracefs");
+		else if (stopped != TRACEFS_LINE)
+			return stopped;
 		else if (!n)
 			return TRACEFS_STOPPED;
-		else if (errno != EAGAIN && errno != EINTR)
-			die("cannot read the instance of tracefs");
-		else if (!wait_for(&readable, deadline_ns))
-			return wait_is_ended() ? TRACEFS_SIGNAL : TRACEFS_TIMEOUT;
+		else
+			wait_for(fds, 2, deadline_ns);
 	}
 
 	n = end - buffer;

@@ -33,6 +33,7 @@ static void handle(void (*handler)(int number), int flags)
 
 void wait_catch(bool once)
 {
+	ended = 0;
 	handle(end, once ? SA_RESETHAND : 0);
 }
 
@@ -54,7 +55,7 @@ uint64_t wait_deadline(double seconds)
 	return now.tv_sec * NS_PER_S + now.tv_nsec + (uint64_t)(seconds * 1e9);
 }
 
-bool wait_for(struct pollfd *fd, uint64_t deadline_ns)
+bool wait_for(struct pollfd *fds, unsigned int nr, uint64_t deadline_ns)
 {
 	struct timespec timeout;
 	sigset_t all, before;
@@ -67,7 +68,7 @@ bool wait_for(struct pollfd *fd, uint64_t deadline_ns)
 	while (!ended && r <= 0 && (now = wait_deadline(0)) < deadline_ns) {
 		left = deadline_ns - now < MOST_NS ? deadline_ns - now : MOST_NS;
 		timeout = (struct timespec){ .tv_sec = left / NS_PER_S, .tv_nsec = left % NS_PER_S };
-		r = ppoll(fd, 1, &timeout, &before);
+		r = ppoll(fds, nr, &timeout, &before);
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
 
