@@ -28,7 +28,8 @@ void summary_add(struct summary *summary, const struct conversion *c)
 		return;
 	}
 
-	d->nr++;
+	d->nr += c->changed != 0;
+	d->nr_unchanged += !c->changed;
 	d->changed += c->changed;
 	count(d->sizes, c->size);
 	count(d->times, c->took_ns);
@@ -52,12 +53,12 @@ static void print_histogram(const char *name, const uint64_t *buckets, const cha
 	if (first < 0)
 		return;
 
-	printf("  %-16s%8s\n", name, "count");
+	printf("  %-23s%8s\n", name, "count");
 	for (i = first; i <= last; i++) {
 		int bar = (buckets[i] * BAR_COLUMNS + most - 1) / most;
 
-		printf("  from %-11s%8" PRIu64 "%s%.*s\n", human(1ull << i), buckets[i], bar ? "  " : "",
-		       bar, "########################################");
+		printf("  from 2^%-2d  %-12s%8" PRIu64 "%s%.*s\n", i, human(1ull << i), buckets[i],
+		       bar ? "  " : "", bar, "########################################");
 	}
 }
 
@@ -66,8 +67,8 @@ static void print_direction(const char *name, const struct summary_direction *d)
 	const char *separator = ": ";
 	int i;
 
-	printf("\nto %s: %" PRIu64 " conversions changed %s, %" PRIu64 " refused", name, d->nr,
-	       human_bytes(d->changed), d->nr_refused);
+	printf("\nto %s: %" PRIu64 " conversions changed %s, %" PRIu64 " changed nothing, %" PRIu64 " refused",
+	       name, d->nr, human_bytes(d->changed), d->nr_unchanged, d->nr_refused);
 	for (i = 0; i < SUMMARY_ERRORS; i++) {
 		if (!d->errors[i])
 			continue;
@@ -76,7 +77,7 @@ static void print_direction(const char *name, const struct summary_direction *d)
 		separator = ", ";
 	}
 	putchar('\n');
-	print_histogram("size", d->sizes, human_bytes);
+	print_histogram("size asked for", d->sizes, human_bytes);
 	print_histogram("took", d->times, human_time);
 	print_histogram("held the lock", d->locked, human_time);
 }
@@ -103,7 +104,8 @@ static void print_json_direction(const char *name, const struct summary_directio
 	int i;
 
 	printf(", \"to_%s\": { \"conversions\": %" PRIu64 ", \"changed\": %" PRIu64
-	       ", \"refused\": %" PRIu64 ", \"errors\": {", name, d->nr, d->changed, d->nr_refused);
+	       ", \"unchanged\": %" PRIu64 ", \"refused\": %" PRIu64 ", \"errors\": {", name, d->nr,
+	       d->changed, d->nr_unchanged, d->nr_refused);
 	for (i = 0; i < SUMMARY_ERRORS; i++) {
 		if (!d->errors[i])
 			continue;

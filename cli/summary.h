@@ -13,7 +13,9 @@
 #define SUMMARY_ERRORS	4096
 
 struct summary_direction {
+	/* Those that changed something, those that had nothing to change, and the refused ones. */
 	uint64_t nr;
+	uint64_t nr_unchanged;
 	uint64_t nr_refused;
 	uint64_t changed;
 	/* Of those that were not refused, [i] from 2^i on; in bytes, in nanoseconds. */

@@ -201,7 +201,7 @@ static void trace(void)
 		 DATA_GPA + 8 * PAGE, 2 * PAGE);
 	expect(range, "\"changed\": 8192, \"result\": 0", "range_of_the_vm_is_said_by_address");
 	result(!lines_with("\"size\": 65536", "\"start\": 65536,"), "other_processes_are_filtered_out");
-	result(lines_with("\"lost\": 0, \"to_private\": { \"conversions\": 2, \"changed\": 24576, \"refused\": 2, "
+	result(lines_with("\"lost\": 0, \"to_private\": { \"conversions\": 2, \"changed\": 24576, \"unchanged\": 0, \"refused\": 2, "
 			  "\"errors\": {\"EAGAIN\": 2}", "\"to_shared\": { \"conversions\": 1, \"changed\": 8192,") == 1,
 	       "summary_adds_up");
 }
