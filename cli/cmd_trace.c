@@ -87,7 +87,7 @@ static void print_text(const struct conversion *c, const struct whose *whose, ui
 	snprintf(to, sizeof(to), "%s,%s", to_private(c) ? "private" : "shared", gmem_policy_name(c->policy));
 
 	printf("%s.%06u %-15s %-15s %-27s %-16s 0x%-8" PRIx64 " %-9s %-9s ", when,
-	       (unsigned int)(time_us % 1000000), file, whose->name, range, to, c->changed,
+	       (unsigned int)(time_us % 1000000), file, text_plain(whose->name), range, to, c->changed,
 	       c->took_ns ? human_time(c->took_ns) : "-", c->locked_ns ? human_time(c->locked_ns) : "-");
 	if (!c->result)
 		printf("ok\n");

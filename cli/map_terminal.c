@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 #include "map.h"
+#include "text.h"
 
 static void print_cells(FILE *to, const struct picture *picture, unsigned int row, bool colours)
 {
@@ -22,7 +23,7 @@ static void print_one(FILE *to, const struct picture *picture, bool colours)
 	unsigned int i;
 
 	if (*picture->title)
-		fprintf(to, "%s\n", picture->title);
+		fprintf(to, "%s\n", text_plain(picture->title));
 	if (picture->slots.nr)
 		fprintf(to, "%s\n", picture_heading(picture));
 	for (i = 0; i < picture->rows; i++) {

@@ -75,7 +75,7 @@ void text_label(FILE *to, const char *string)
 
 const char *text_plain(const char *string)
 {
-	static char plain[64];
+	static char plain[256];
 	size_t i;
 
 	for (i = 0; i < sizeof(plain) - 1 && string[i]; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
  * Strings for output.  A process may give itself any bytes as its name, so they are
- * escaped for whatever reads the output.
+ * escaped for whatever reads the output: a terminal, too, which obeys some of them.
  */
 #ifndef GMEM_TEXT_H
 #define GMEM_TEXT_H
