@@ -21,7 +21,7 @@ static const struct {
 	{ "map", cmd_map, "the states of a memory as a picture: terminal, SVG, PNG" },
 	{ "who", cmd_who, "who may hold a page, so that it does not go private" },
 	{ "top", cmd_top, "what is private in the VMs of this host, and what they convert" },
-	{ "stat", cmd_stat, "the same as numbers of now, also for Prometheus" },
+	{ "stat", cmd_stat, "the same, as it is now, also for Prometheus" },
 	{ "trace", cmd_trace, "the conversions of this host's VMs, as they happen" },
 	{ "bench", cmd_bench, "measure what conversions cost, in place and with two backings" },
 };
@@ -76,6 +76,7 @@ static int usage(FILE *to)
 static int run(int argc, char **argv)
 {
 	size_t i;
+	int code;
 
 	if (argc < 2)
 		return usage(stderr);
@@ -92,7 +93,10 @@ static int run(int argc, char **argv)
 			continue;
 		/* getopt's messages begin with it. */
 		argv[1] = "gmem";
-		return verbs[i].run(argc - 1, argv + 1);
+		code = verbs[i].run(argc - 1, argv + 1);
+		if (code == EXIT_USAGE)
+			fprintf(stderr, "gmem: gmem %s --help says more\n", verbs[i].name);
+		return code;
 	}
 
 	die_usage("no verb '%s'", argv[1]);

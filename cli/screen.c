@@ -51,11 +51,11 @@ void screen_end(void)
 	screen.has_keys = false;
 }
 
-/* Cut off what does not fit: a line that wraps would scroll the first one away. */
+/* Cut off what does not fit, and say so: a line that wraps would scroll the first one away. */
 static void show_in_place(const char *text, size_t size)
 {
 	const char *line = text, *newline;
-	unsigned int rows = 24, columns = 80, row;
+	unsigned int rows = 24, columns = 80, row, nr = 0;
 	struct winsize window;
 	int length;
 
@@ -64,17 +64,24 @@ static void show_in_place(const char *text, size_t size)
 		columns = window.ws_col;
 	}
 
+	while ((line = memchr(line, '\n', text + size - line))) {
+		line++;
+		nr++;
+	}
+	/* The cursor has the last row. */
+	rows = nr < rows ? nr : rows > 2 ? rows - 2 : 0;
+
 	fputs(HOME, stdout);
-	for (row = 0; line < text + size && row + 1 < rows; row++) {
+	for (line = text, row = 0; row < rows; row++) {
 		newline = memchr(line, '\n', text + size - line);
-		if (!newline)
-			break;
 		length = newline - line;
 		if ((unsigned int)length > columns)
 			length = columns;
 		printf(CLEAR_LINE "%.*s\n", length, line);
 		line = newline + 1;
 	}
+	if (row < nr)
+		printf(CLEAR_LINE "%u more lines\n", nr - row);
 	fputs(CLEAR_REST, stdout);
 }
 

@@ -119,9 +119,12 @@ const char *tracefs_open(const char *event, const char *filter, int process)
 	if (access(instance, F_OK)) {
 		if (errno == ENOENT)
 			errno = 0;
-		snprintf(lacking, sizeof(lacking), errno ? "cannot look into %s" :
-			 "%s is not there: load the module kvm, of a kernel with in-place conversion",
-			 instance);
+		if (errno == EACCES)
+			snprintf(lacking, sizeof(lacking), "only root may trace: cannot look into %s", place);
+		else
+			snprintf(lacking, sizeof(lacking), errno ? "cannot look into %s" :
+				 "%s is not there: load the module kvm, of a kernel with in-place conversion",
+				 instance);
 		*instance = '\0';
 		return lacking;
 	}
