@@ -15,14 +15,14 @@ static const struct {
 	const char *help;
 	size_t offset;
 } sizes[] = {
-	{ "gmem_size_bytes", "Size of the guest_memfd.", offsetof(struct vms_sizes, size) },
-	{ "gmem_private_bytes", "Memory that is the guest's alone.",
+	{ "gmem_size_bytes", "Size of the guest_memfd: private and shared, whether it has memory or not.", offsetof(struct vms_sizes, size) },
+	{ "gmem_private_bytes", "How much of the size is the guest's alone: a state, not memory.",
 	  offsetof(struct vms_sizes, private) },
-	{ "gmem_shared_bytes", "Memory that guest and host share.",
+	{ "gmem_shared_bytes", "How much of the size guest and host share: a state, not memory.",
 	  offsetof(struct vms_sizes, shared) },
-	{ "gmem_allocated_bytes", "Memory that the file holds pages for.",
+	{ "gmem_allocated_bytes", "Memory that the file has, private and shared.",
 	  offsetof(struct vms_sizes, allocated) },
-	{ "gmem_tracking_bytes", "Memory of the kernel that tracks what is private.",
+	{ "gmem_tracking_bytes", "Memory of the kernel that tracks what is private, besides that.",
 	  offsetof(struct vms_sizes, tracking) },
 };
 
@@ -86,6 +86,12 @@ static void print_counter(FILE *to, const struct vms_vm *vm, size_t i)
 	fprintf(to, "} %" PRIu64 "\n", vm->stats->counters[counters[i].counter]);
 }
 
+static void print_number(FILE *to, const char *name, uint64_t number, const char *help)
+{
+	print_head(to, name, "gauge", help);
+	fprintf(to, "%s %" PRIu64 "\n", name, number);
+}
+
 void openmetrics(FILE *to, const struct vms *vms)
 {
 	const struct vms_vm *vm, *end = vms->vms + vms->nr_vms;
@@ -103,7 +109,12 @@ void openmetrics(FILE *to, const struct vms *vms)
 			print_counter(to, vm, i);
 	}
 
-	print_head(to, "gmem_unseen_processes", "gauge",
-		   "Processes that could not be looked into.");
-	fprintf(to, "gmem_unseen_processes %u\n# EOF\n", vms->unseen);
+	/* What is missing above. */
+	print_number(to, "gmem_unseen_processes", vms->unseen,
+		     "Processes that could not be looked into, and whose VMs are missing.");
+	print_number(to, "gmem_gone_files", vms->gone,
+		     "guest_memfds that were closed while they were looked at, and are missing.");
+	print_number(to, "gmem_vms_without_statistics", vms->nr_without_stats,
+		     "VMs whose conversions, refusals and filled pages are missing, as without debugfs.");
+	fputs("# EOF\n", to);
 }

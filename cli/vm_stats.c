@@ -5,6 +5,7 @@
  * creator's (EIO), unless KVM_GET_STATS_FD is exempt.  debugfs is for root only.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/kvm.h>
@@ -22,7 +23,7 @@
 #define F_DUPFD_QUERY	1027
 #endif
 
-#define DEBUGFS		"/sys/kernel/debug/kvm"
+#define DEBUGFS		"/sys/kernel/debug"
 #define PREFIX		"gmem_"
 
 #define NAME(counter, name)	[counter] = #name,
@@ -115,7 +116,7 @@ static bool read_debugfs(const char *name, struct vm_stats *stats)
 		return false;
 
 	for (i = 0; i < NR_VM_COUNTERS; i++) {
-		snprintf(path, sizeof(path), DEBUGFS "/%s/" PREFIX "%s", name, vm_counter_names[i]);
+		snprintf(path, sizeof(path), DEBUGFS "/kvm/%s/" PREFIX "%s", name, vm_counter_names[i]);
 		f = fopen(path, "r");
 		/* The VM is gone, or an older KVM has no such counters. */
 		if (!f)
@@ -127,13 +128,13 @@ static bool read_debugfs(const char *name, struct vm_stats *stats)
 	return nr_found > 0;
 }
 
-void vm_stats_add_debugfs(struct vm_stats_list *list)
+const char *vm_stats_add_debugfs(struct vm_stats_list *list)
 {
-	DIR *dir = opendir(DEBUGFS);
+	DIR *dir = opendir(DEBUGFS "/kvm");
 	struct dirent *entry;
 
 	if (!dir)
-		return;
+		return errno == ENOENT ? "mount -t debugfs debugfs " DEBUGFS "; as root" : "run it as root";
 
 	while ((entry = readdir(dir))) {
 		struct vm_stats stats = { .nr_vms = 1 };
@@ -142,6 +143,8 @@ void vm_stats_add_debugfs(struct vm_stats_list *list)
 			add(list, &stats);
 	}
 	closedir(dir);
+
+	return NULL;
 }
 
 /* ---- The list ------------------------------------------------------------------ */

@@ -48,8 +48,8 @@ struct vm_stats_list {
 /* Add the VM behind the descriptor @fd of @pid, if its statistics can be read. */
 void vm_stats_add_fd(struct vm_stats_list *list, pid_t pid, int fd);
 
-/* Add all VMs of this host, if we may look into debugfs. */
-void vm_stats_add_debugfs(struct vm_stats_list *list);
+/* Add all VMs of this host.  NULL, or what helps if we cannot look into debugfs. */
+const char *vm_stats_add_debugfs(struct vm_stats_list *list);
 
 /* When all are added: leave one entry for each creator, sorted. */
 void vm_stats_unify(struct vm_stats_list *list);

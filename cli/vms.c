@@ -152,6 +152,7 @@ static void group_by_vm(struct vms *vms)
 			add_sizes(&vm.sizes, &vms->files[i].sizes);
 		vm.nr_files = i - first;
 		vm.stats = vm_stats_find(&vms->stats, vm.pid);
+		vms->nr_without_stats += !vm.stats;
 		set_name(&vm);
 		vms->vms = grow(vms->vms, vms->nr_vms, sizeof(vm));
 		vms->vms[vms->nr_vms++] = vm;
@@ -185,7 +186,7 @@ void vms_read(struct vms *vms)
 	vms->time = seconds(CLOCK_REALTIME);
 	vms->monotonic = seconds(CLOCK_MONOTONIC);
 	if (!vms->stats.nr)
-		vm_stats_add_debugfs(&vms->stats);
+		vms->stats_hint = vm_stats_add_debugfs(&vms->stats);
 	vm_stats_unify(&vms->stats);
 	unify_files(vms);
 	group_by_vm(vms);

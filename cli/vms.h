@@ -60,6 +60,9 @@ struct vms {
 	struct vms_file *files;
 	size_t nr_files;
 	struct vm_stats_list stats;
+	/* Entries of @vms without them, and what helps, or NULL. */
+	size_t nr_without_stats;
+	const char *stats_hint;
 	/* Processes that cannot be looked into, and files that vanished meanwhile. */
 	unsigned int unseen;
 	unsigned int gone;

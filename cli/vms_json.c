@@ -90,7 +90,8 @@ void vms_json(FILE *to, const struct vms *now, const struct vms *before)
 	fprintf(to, "{ \"time\": %.3f, ", now->time);
 	if (before)
 		fprintf(to, "\"interval\": %.3f, ", now->monotonic - before->monotonic);
-	fprintf(to, "\"unseen\": %u, \"gone\": %u, \"vms\": [", now->unseen, now->gone);
+	fprintf(to, "\"unseen\": %u, \"gone\": %u, \"without_statistics\": %zu, \"vms\": [", now->unseen,
+		now->gone, now->nr_without_stats);
 	for (i = 0; i < now->nr_vms; i++) {
 		fputs(i ? ", " : "", to);
 		print_vm(to, now, before, &now->vms[i]);

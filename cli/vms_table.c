@@ -194,17 +194,14 @@ void vms_table(FILE *to, const struct vms *now, const struct vms *before, bool f
 
 void vms_summary(FILE *to, const struct vms *now, const struct vms *before)
 {
-	size_t i, silent = 0;
-
-	for (i = 0; i < now->nr_vms; i++)
-		silent += !now->vms[i].stats;
-
 	fprintf(to, "VMs with guest_memfd: %zu, files: %zu", now->nr_vms, now->nr_files);
 	if (before && before != now)
 		fprintf(to, "; rates over %.1f s", now->monotonic - before->monotonic);
 	putc('\n', to);
 	if (now->unseen)
-		fprintf(to, "processes that could not be looked into: %u\n", now->unseen);
-	if (silent)
-		fprintf(to, "VMs without statistics: %zu\n", silent);
+		fprintf(to, "processes that could not be looked into: %u; run it as root\n", now->unseen);
+	if (now->nr_without_stats)
+		fprintf(to, "VMs without statistics: %zu%s%s%s\n", now->nr_without_stats,
+			now->stats_hint ? " (" : "", now->stats_hint ? now->stats_hint : "",
+			now->stats_hint ? ")" : "");
 }

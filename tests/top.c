@@ -6,6 +6,8 @@
  *   top             the cases
  *   top metrics     what "gmem stat --openmetrics" prints, for promtool
  */
+#include <sys/mount.h>
+
 #include "command.h"
 #include "tap.h"
 #include "vm_process.h"
@@ -256,6 +258,26 @@ static void other_user(const struct process *roots)
 	end(&own);
 }
 
+/* The last case, as it takes debugfs away. */
+static void without_debugfs(void)
+{
+	char *json = output(0, ARGUMENTS("stat", "--json")), *text;
+	bool ok = value(json, NULL, "without_statistics") == 0;
+
+	free(json);
+	check(sys(umount2("/sys/kernel/debug", MNT_DETACH)), "debugfs");
+	json = output(0, ARGUMENTS("stat", "--json"));
+	text = output(0, ARGUMENTS("stat", "--openmetrics"));
+	ok &= value(json, NULL, "without_statistics") >= 3;
+	ok &= text && strstr(text, "\ngmem_vms_without_statistics ") && !strstr(text, "\ngmem_conversions_total{");
+	free(json);
+	free(text);
+	text = output(0, ARGUMENTS("stat"));
+	ok &= text && strstr(text, "mount -t debugfs");
+	free(text);
+	result(ok, "missing_statistics_are_said");
+}
+
 static void plain_table(void)
 {
 	char *text = output(0, ARGUMENTS("top", "--once", "--files", "--interval", "0.1"));
@@ -277,7 +299,7 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		return execl("./gmem", "gmem", "stat", "--openmetrics", NULL);
 
-	plan("top", 16);
+	plan("top", 17);
 	rest = output(0, ARGUMENTS("stat", "--json"));
 	atomic_store(&fast.record->may_step, true);
 	atomic_store(&slow.record->may_step, true);
@@ -306,6 +328,7 @@ int main(int argc, char **argv)
 	killed_process();
 	ended_process();
 	other_user(&fast);
+	without_debugfs();
 
 	return exit_status();
 }
