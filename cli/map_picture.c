@@ -71,27 +71,26 @@ const char *picture_row_label(const struct picture *picture, unsigned int row)
 {
 	uint64_t offset = picture->start + row * picture->columns * picture->per_cell;
 	const struct guest_memfd_slots *slots = &picture->slots;
-	static char text[48];
+	char number[32], address[32] = "-";
+	static char text[64];
 	uint64_t gpa;
 	size_t i;
 
-	if (!slots->nr) {
-		snprintf(text, sizeof(text), "%12" PRIx64, offset);
-		return text;
-	}
-
+	snprintf(number, sizeof(number), "0x%" PRIx64, offset);
 	for (i = 0; i < slots->nr && !guest_memfd_gpa(&slots->at[i], offset, &gpa); i++)
 		;
 	if (i < slots->nr)
-		snprintf(text, sizeof(text), "%12" PRIx64 "%16" PRIx64, offset, gpa);
+		snprintf(address, sizeof(address), "0x%" PRIx64, gpa);
+	if (slots->nr)
+		snprintf(text, sizeof(text), "%14s%18s", number, address);
 	else
-		snprintf(text, sizeof(text), "%12" PRIx64 "%16s", offset, "-");
+		snprintf(text, sizeof(text), "%14s", number);
 	return text;
 }
 
 const char *picture_heading(const struct picture *picture)
 {
-	return picture->slots.nr ? "      offset  guest physical" : "      offset";
+	return picture->slots.nr ? "        offset    guest physical" : "        offset";
 }
 
 const char *picture_scale(const struct picture *picture)

@@ -256,13 +256,14 @@ static void who(bool by_address)
 /* Eight cells in a row, each a page. */
 static bool map_is_right(bool bound)
 {
-	char row[64];
+	char row[96], offset[32], gpa[32];
 	uint64_t i, j;
 	int n;
 
 	for (i = 0; i < PAGES; i += 8) {
-		n = bound ? sprintf(row, "%12lx%16lx  ", i * PAGE, DATA_GPA + i * PAGE) :
-			    sprintf(row, "%12lx  ", i * PAGE);
+		sprintf(offset, "0x%lx", i * PAGE);
+		sprintf(gpa, "0x%lx", DATA_GPA + i * PAGE);
+		n = bound ? sprintf(row, "%14s%18s  ", offset, gpa) : sprintf(row, "%14s  ", offset);
 		for (j = i; j < i + 8; j++)
 			row[n++] = model[j] ? 'P' : 's';
 		row[n++] = '\n';
