@@ -3,16 +3,16 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cmd.h"
 #include "map.h"
 #include "output.h"
 #include "parse.h"
+#include "proc.h"
+#include "wait.h"
 
 struct arguments {
 	const char *output;
@@ -23,7 +23,7 @@ struct arguments {
 	bool follow;
 	bool help;
 	const char *file;
-	/* Instead of a file if it is not 0; all descriptors are -1. */
+	/* Instead of a file if it is not 0; its descriptor, or PARSE_ANY. */
 	pid_t pid;
 	int fd;
 };
@@ -79,28 +79,27 @@ static size_t look(const struct arguments *args, struct picture **pictures)
 	if (!nr && errno == ESRCH)
 		errno = 0;
 	if (!nr)
-		die("process %d: %s", args->pid, problem);
+		die("%s", problem);
 	return nr;
 }
 
-/* Draw it again and again, until the process ends or closes the file. */
+/* Draw it again and again, until the process ends or closes the file, or a signal comes. */
 static void follow(const struct arguments *args)
 {
-	struct pollfd ended = { .fd = syscall(SYS_pidfd_open, args->pid, 0), .events = POLLIN };
+	struct pollfd ended = { .fd = proc_open(args->pid), .events = POLLIN };
 	bool in_place = output_knows_escapes() && !args->json;
 	const char *before = in_place ? "\033[H\033[J" : "", *problem;
 	struct picture *pictures;
 	size_t nr;
 
-	if (ended.fd < 0)
-		die("process %d", args->pid);
 	nr = look(args, &pictures);
+	wait_catch(true);
 	do {
 		write_pictures(args, pictures, nr, before);
 		free_pictures(pictures, nr);
 		if (!in_place && !args->json)
 			before = "\n";
-		if (poll(&ended, 1, args->interval * 1000) > 0)
+		if (wait_for(&ended, 1, wait_deadline(args->interval)) || wait_is_ended())
 			break;
 		nr = map_vm(args->pid, args->fd, args->columns, &pictures, &problem);
 	} while (nr);
@@ -182,16 +181,13 @@ static bool parse(int argc, char **argv, struct arguments *args)
 	args->file = argv[optind];
 	if (!is_process(args->file))
 		return true;
-	if (strchr(args->file, ':'))
-		parse_file(args->file, &args->pid, &args->fd);
-	else
-		args->pid = parse_pid(args->file);
+	parse_file(args->file, &args->pid, &args->fd);
 	return true;
 }
 
 int cmd_map(int argc, char **argv)
 {
-	struct arguments args = { .columns = 64, .interval = 1, .fd = -1 };
+	struct arguments args = { .columns = 64, .interval = 1 };
 	struct picture *pictures;
 	size_t nr = 1;
 
@@ -204,7 +200,7 @@ int cmd_map(int argc, char **argv)
 	if (args.json && args.output)
 		die_usage("--json goes to standard output, and no picture with it");
 	if (args.follow && (!args.pid || args.output))
-		die_usage("--follow draws a running VM, in the terminal");
+		die_usage("--follow draws a running VM, and no picture");
 	if (args.follow) {
 		follow(&args);
 		return EXIT_OK;

@@ -171,12 +171,51 @@ static void watch(struct summary *summary, uint64_t deadline, bool json)
 	}
 }
 
+/*
+ * What the kernel is to trace: the VMs of the files of a process, or those conversions that
+ * change one of them, or that it refused.  Freed by the caller.
+ */
+static char *make_filter(pid_t pid, int fd)
+{
+	struct guest_memfds list;
+	const char *problem = guest_memfd_list(pid, fd, &list), *separator = "";
+	pid_t vm, before = 0;
+	char *text = NULL;
+	size_t size, i;
+	FILE *to;
+
+	if (problem)
+		die("%s", problem);
+	to = open_memstream(&text, &size);
+	if (!to)
+		die("no memory");
+	if (fd >= 0)
+		fprintf(to, "ino == %ju || error_ino == %ju", (uintmax_t)list.at[0].file.ino,
+			(uintmax_t)list.at[0].file.ino);
+	for (i = 0; i < list.nr && fd < 0; i++) {
+		/* Its number in another namespace, or of a thread, is another than the process's. */
+		vm = proc_fdinfo(pid, list.at[i].fd, "gmem-vm");
+		if (!vm)
+			vm = pid;
+		if (vm != before)
+			fprintf(to, "%svm == %d", separator, vm);
+		before = vm;
+		separator = " || ";
+	}
+	if (fclose(to))
+		die("no memory");
+	free(list.at);
+
+	return text;
+}
+
 static void usage(void)
 {
-	puts("usage: gmem trace [OPTION]... [PID]\n"
-	     "The conversions of all VMs of this host, or of the process PID, as they happen.\n"
+	puts("usage: gmem trace [OPTION]... [PID[:FD]]\n"
+	     "The conversions of all VMs of this host, or of those of the process PID, or of its\n"
+	     "guest_memfd FD, as they happen.\n"
 	     "  -s, --summary    at the end, how many there were, how large, how long, refused for what\n"
-	     "  -n, --seconds N  end after so long; otherwise a signal ends it\n"
+	     "  -n, --seconds N  end after so long; otherwise a signal or the end of PID ends it\n"
 	     "      --json       an object on each line\n"
 	     "  -h, --help       this");
 }
@@ -194,10 +233,10 @@ int cmd_trace(int argc, char **argv)
 	static struct summary summary;
 	const char *problem;
 	uint64_t deadline;
-	char filter[32] = "";
+	char *filter = NULL;
 	double seconds = 0;
+	int c, fd, process = -1;
 	pid_t pid;
-	int c;
 
 	while ((c = getopt_long(argc, argv, "sn:h", options, NULL)) != -1) {
 		switch (c) {
@@ -218,13 +257,17 @@ int cmd_trace(int argc, char **argv)
 		}
 	}
 	if (argc - optind > 1)
-		die_usage("trace takes one PID at most");
+		die_usage("trace takes one PID or PID:FD at most");
 	if (optind < argc) {
-		pid = parse_pid(argv[optind]);
-		snprintf(filter, sizeof(filter), "vm == %d", pid);
+		parse_file(argv[optind], &pid, &fd);
+		if (fd == PARSE_GPA)
+			die_usage("'%s' is neither PID nor PID:FD", argv[optind]);
+		process = proc_open(pid);
+		filter = make_filter(pid, fd);
 	}
 
-	problem = conversions_open(filter, -1);
+	problem = conversions_open(filter ? filter : "", process);
+	free(filter);
 	if (problem) {
 		if (!errno)
 			die_unsupported(problem);

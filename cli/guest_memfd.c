@@ -46,6 +46,15 @@ bool guest_memfd_gpa(const struct guest_memfd_slot *slot, uint64_t offset, uint6
 	return true;
 }
 
+bool guest_memfd_offset(const struct guest_memfd_slot *slot, uint64_t gpa, uint64_t *offset)
+{
+	if (gpa < slot->gpa || gpa - slot->gpa >= slot->size)
+		return false;
+
+	*offset = slot->offset + (gpa - slot->gpa);
+	return true;
+}
+
 void guest_memfd_json_slots(FILE *to, const struct guest_memfd_slots *slots)
 {
 	const struct guest_memfd_slot *slot, *end = slots->at + slots->nr;
@@ -69,27 +78,86 @@ int guest_memfd_range(int copy, uint64_t offset, uint64_t *end, bool *is_private
 	return 0;
 }
 
-struct wanted {
-	ino_t ino;
-	int fd;
-};
-
-static bool is_wanted(const struct proc_fd *fd, void *arg)
+/* Each file once, though a process may have several descriptors of it. */
+static bool see_fd(const struct proc_fd *fd, void *arg)
 {
-	struct wanted *wanted = arg;
-	struct proc_file file;
+	struct guest_memfd found = { .fd = fd->fd };
+	struct guest_memfds *list = arg;
+	size_t i;
 
-	if (!guest_memfd_is(fd, &file) || file.ino != wanted->ino)
+	if (!guest_memfd_is(fd, &found.file))
 		return false;
+	for (i = 0; i < list->nr; i++) {
+		if (list->at[i].file.ino == found.file.ino)
+			return false;
+	}
 
-	wanted->fd = fd->fd;
-	return true;
+	list->at = grow(list->at, list->nr, sizeof(found));
+	list->at[list->nr++] = found;
+	return false;
+}
+
+static const char *list_one(pid_t pid, int fd, struct guest_memfds *list)
+{
+	struct guest_memfd found = { .fd = fd };
+
+	if (proc_is_guest_memfd(pid, fd, &found.file)) {
+		list->at = grow(NULL, 0, sizeof(found));
+		list->at[list->nr++] = found;
+		return NULL;
+	}
+
+	if (errno == EACCES || errno == EPERM)
+		return "cannot look at descriptor %d of process %d";
+	if (errno != ENOENT && errno != ESRCH) {
+		errno = 0;
+		return "descriptor %d of process %d is not a guest_memfd";
+	}
+	errno = 0;
+	return "there is no descriptor %d of process %d";
+}
+
+const char *guest_memfd_list(pid_t pid, int fd, struct guest_memfds *list)
+{
+	static char text[96];
+	const char *problem;
+	bool unseen;
+
+	*list = (struct guest_memfds){};
+	if (!proc_exists(pid)) {
+		snprintf(text, sizeof(text), "there is no process %d", pid);
+		errno = 0;
+		return text;
+	}
+
+	if (fd >= 0) {
+		problem = list_one(pid, fd, list);
+		if (problem)
+			snprintf(text, sizeof(text), problem, fd, pid);
+		return problem ? text : NULL;
+	}
+
+	unseen = proc_each_fd(pid, see_fd, list);
+	if (list->nr)
+		return NULL;
+	snprintf(text, sizeof(text), unseen ? "cannot look into process %d" :
+		 "process %d has no guest_memfd; gmem top lists those that have", pid);
+	errno = unseen ? EACCES : 0;
+	return text;
 }
 
 int guest_memfd_find(pid_t pid, ino_t ino)
 {
-	struct wanted wanted = { .ino = ino, .fd = -1 };
+	struct guest_memfds list = {};
+	int fd = -1;
+	size_t i;
 
-	proc_each_fd(pid, is_wanted, &wanted);
-	return wanted.fd;
+	proc_each_fd(pid, see_fd, &list);
+	for (i = 0; i < list.nr; i++) {
+		if (list.at[i].file.ino == ino)
+			fd = list.at[i].fd;
+	}
+	free(list.at);
+
+	return fd;
 }

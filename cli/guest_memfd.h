@@ -28,6 +28,23 @@ struct guest_memfd_slots {
 /* Is it one?  Then which. */
 bool guest_memfd_is(const struct proc_fd *fd, struct proc_file *file);
 
+/* The guest_memfds of a process, each with one of its descriptors. */
+struct guest_memfd {
+	int fd;
+	struct proc_file file;
+};
+
+struct guest_memfds {
+	struct guest_memfd *at;
+	size_t nr;
+};
+
+/*
+ * Those of @pid, or only its descriptor @fd if that is not -1.  NULL, or why there is none,
+ * in a static buffer, with errno 0 unless that says more; @list is freed by the caller.
+ */
+const char *guest_memfd_list(pid_t pid, int fd, struct guest_memfds *list);
+
 /* Read them from the fdinfo of a descriptor; @slots is freed by the caller. */
 void guest_memfd_read_slots(pid_t pid, int fd, struct guest_memfd_slots *slots);
 
@@ -36,6 +53,9 @@ void guest_memfd_add_slot(struct guest_memfd_slots *slots, const char *key, cons
 
 /* Where the slot has @offset; false if it does not. */
 bool guest_memfd_gpa(const struct guest_memfd_slot *slot, uint64_t offset, uint64_t *gpa);
+
+/* The other way round. */
+bool guest_memfd_offset(const struct guest_memfd_slot *slot, uint64_t gpa, uint64_t *offset);
 
 /* "slots": and an array. */
 void guest_memfd_json_slots(FILE *to, const struct guest_memfd_slots *slots);

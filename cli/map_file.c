@@ -53,6 +53,10 @@ static void read_ranges(struct ranges *ranges, const char *name)
 	char *line = NULL;
 	size_t room = 0;
 
+	if (!file && errno == ENOENT && !strchr(name, '/')) {
+		errno = 0;
+		die("'%s' is neither a process nor a file; gmem top lists the VMs", name);
+	}
 	if (!file)
 		die("cannot read '%s'", name);
 	if (file == stdin)

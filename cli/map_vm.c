@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "cmd.h"
-#include "grow.h"
 #include "human.h"
 #include "map.h"
 #include "proc.h"
@@ -73,40 +72,6 @@ static int map_one(struct picture *picture, pid_t pid, int fd, unsigned int colu
 	return 0;
 }
 
-struct file {
-	ino_t ino;
-	int fd;
-};
-
-struct files {
-	struct file *at;
-	size_t nr;
-};
-
-static void add_file(struct files *files, ino_t ino, int fd)
-{
-	files->at = grow(files->at, files->nr, sizeof(*files->at));
-	files->at[files->nr++] = (struct file){ ino, fd };
-}
-
-/* Each file once, though a process may have several descriptors of it. */
-static bool see_fd(const struct proc_fd *fd, void *arg)
-{
-	struct files *files = arg;
-	struct proc_file file;
-	size_t i;
-
-	if (!guest_memfd_is(fd, &file))
-		return false;
-	for (i = 0; i < files->nr; i++) {
-		if (files->at[i].ino == file.ino)
-			return false;
-	}
-
-	add_file(files, file.ino, fd->fd);
-	return false;
-}
-
 /* What a failure of map_one() means to a person; sets errno for die(). */
 static const char *explain(int r)
 {
@@ -118,7 +83,7 @@ static const char *explain(int r)
 	case -EBADF:
 	case -ESRCH:
 		errno = ESRCH;
-		return "it has just been closed";
+		return "the file has just been closed";
 	}
 
 	errno = -r;
@@ -128,23 +93,14 @@ static const char *explain(int r)
 
 size_t map_vm(pid_t pid, int fd, unsigned int columns, struct picture **pictures, const char **problem)
 {
-	struct files files = {};
-	struct proc_file file;
+	struct guest_memfds files;
 	size_t i, nr = 0;
 	int r = -ESRCH;
 
-	if (fd < 0) {
-		if (proc_each_fd(pid, see_fd, &files)) {
-			*problem = "no such process, or not yours to look at";
+	*problem = guest_memfd_list(pid, fd, &files);
+	if (*problem) {
+		if (!errno)
 			errno = ESRCH;
-			return 0;
-		}
-	} else if (proc_is_guest_memfd(pid, fd, &file)) {
-		add_file(&files, file.ino, fd);
-	}
-	if (!files.nr) {
-		*problem = "no guest_memfd that you may look at";
-		errno = ESRCH;
 		return 0;
 	}
 

@@ -35,17 +35,22 @@ pid_t parse_pid(const char *text)
 
 void parse_file(const char *text, pid_t *pid, int *fd)
 {
-	const char *colon = strchr(text, ':');
+	size_t length = strcspn(text, ":");
 	char process[32];
 	uint64_t number;
 
-	if (!colon)
-		die_usage("'%s' is not PID:FD", text);
-	snprintf(process, sizeof(process), "%.*s", (int)(colon - text), text);
+	snprintf(process, sizeof(process), "%.*s", (int)length, text);
 	*pid = parse_pid(process);
-	number = parse_number(colon + 1, "a descriptor");
+	*fd = PARSE_ANY;
+	if (!text[length])
+		return;
+	text += length + 1;
+	*fd = PARSE_GPA;
+	if (!strcmp(text, "gpa"))
+		return;
+	number = parse_number(text, "a descriptor");
 	if (number > INT_MAX)
-		die_usage("'%s' is not a descriptor", colon + 1);
+		die_usage("'%s' is not a descriptor", text);
 	*fd = number;
 }
 
@@ -54,8 +59,9 @@ double parse_seconds(const char *text, double least, double most)
 	double seconds;
 	char *end;
 
+	/* Neither hexadecimal nor "inf". */
 	seconds = strtod(text, &end);
-	if (end == text || *end || !(seconds >= least && seconds <= most))
+	if (end == text || text[strspn(text, "0123456789.e")] || *end || !(seconds >= least && seconds <= most))
 		die_usage("'%s' seconds, where %g to %.0f are possible", text, least, most);
 
 	return seconds;

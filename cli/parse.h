@@ -10,7 +10,9 @@
 uint64_t parse_number(const char *text, const char *what);
 pid_t parse_pid(const char *text);
 
-/* "PID:FD" */
+/* "PID:FD", "PID:gpa" or "PID", of which the last two leave no descriptor in *@fd. */
+#define PARSE_ANY	(-1)
+#define PARSE_GPA	(-2)
 void parse_file(const char *text, pid_t *pid, int *fd);
 
 /* With a fraction. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,13 +151,26 @@ const char *proc_name(pid_t pid)
 	return name;
 }
 
+bool proc_exists(pid_t pid)
+{
+	return !kill(pid, 0) || errno != ESRCH;
+}
+
+int proc_open(pid_t pid)
+{
+	pid_t process = proc_status(pid, "Tgid");
+	int fd = syscall(SYS_pidfd_open, process ? process : pid, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
 int proc_copy_fd(pid_t pid, int fd)
 {
-	int pidfd = syscall(SYS_pidfd_open, pid, 0);
+	int pidfd = proc_open(pid);
 	int copy, r;
 
 	if (pidfd < 0)
-		return -errno;
+		return pidfd;
 
 	copy = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
 	r = copy < 0 ? -errno : copy;
@@ -172,30 +186,40 @@ bool proc_is_guest_memfd(pid_t pid, int fd, struct proc_file *file)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
-	if (statfs(path, &fs) || fs.f_type != GUEST_MEMFD_MAGIC || stat(path, &st))
+	if (statfs(path, &fs))
+		return false;
+	errno = 0;
+	if (fs.f_type != GUEST_MEMFD_MAGIC || stat(path, &st))
 		return false;
 
 	*file = (struct proc_file){ .dev = st.st_dev, .ino = st.st_ino, .size = st.st_size };
 	return true;
 }
 
-static uint64_t number_in(const char *path, const char *key)
+/* What follows "@key:" and blanks, or ""; in a static buffer. */
+static const char *text_in(const char *path, const char *key)
 {
 	size_t length = strlen(key);
-	uint64_t number = 0;
-	char line[256];
+	static char line[256];
+	const char *text = "";
 	FILE *f = fopen(path, "r");
 
-	while (f && fgets(line, sizeof(line), f)) {
-		if (!strncmp(line, key, length) && line[length] == ':') {
-			number = strtoull(line + length + 1, NULL, 0);
-			break;
-		}
+	while (f && !*text && fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, key, length) && line[length] == ':')
+			text = line + length + 1 + strspn(line + length + 1, " \t");
 	}
 	if (f)
 		fclose(f);
 
-	return number;
+	return text;
+}
+
+bool proc_is_stopped(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	return *text_in(path, "State") == 'T';
 }
 
 uint64_t proc_status(pid_t pid, const char *key)
@@ -203,7 +227,7 @@ uint64_t proc_status(pid_t pid, const char *key)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	return number_in(path, key);
+	return strtoull(text_in(path, key), NULL, 0);
 }
 
 uint64_t proc_fdinfo(pid_t pid, int fd, const char *key)
@@ -211,7 +235,7 @@ uint64_t proc_fdinfo(pid_t pid, int fd, const char *key)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
-	return number_in(path, key);
+	return strtoull(text_in(path, key), NULL, 0);
 }
 
 bool proc_each_fdinfo(pid_t pid, int fd,

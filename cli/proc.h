@@ -45,7 +45,16 @@ unsigned int proc_each_mapping(const struct proc_file *file,
 /* The name of a process, or "?", as it gave it; in a static buffer. */
 const char *proc_name(pid_t pid);
 
-/* Is it a guest_memfd?  Then which. */
+/* Is there such a process, or thread? */
+bool proc_exists(pid_t pid);
+
+/* Has a signal stopped it? */
+bool proc_is_stopped(pid_t pid);
+
+/* A pidfd of the process that the thread @pid is of, or -errno. */
+int proc_open(pid_t pid);
+
+/* Is it a guest_memfd?  Then which; errno is 0 if it is another file. */
 bool proc_is_guest_memfd(pid_t pid, int fd, struct proc_file *file);
 
 /* What follows "@key:" in the status of a process, or in what it says of a descriptor; or 0. */
