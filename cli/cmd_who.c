@@ -5,12 +5,9 @@
  * sure it is.  Where the kernel traces conversions, it also waits for a refusal, which has
  * the references of the page.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <limits.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,8 +28,12 @@
 #define MAX_PIPES	256
 
 struct search {
+	/* The process that the command line names, and its descriptor of the file. */
+	pid_t pid;
+	int fd;
 	struct proc_file file;
 	uint64_t offset;
+	struct guest_memfd_slots slots;
 	/* Where the page is mapped, in all processes. */
 	struct proc_mapping *mappings;
 	size_t nr_mappings;
@@ -47,17 +48,18 @@ struct search {
 	unsigned int unseen;
 	bool json;
 	size_t nr_found;
+	size_t nr_holders;
 };
 
-static const char *const sure_names[] = { "guess", "likely", "known" };
+static const char *const sure_names[] = { "no holder", "guess", "likely" };
 
 enum sure {
+	/* It has the page, and lets it go. */
+	NO_HOLDER,
 	/* It could, and so could others. */
 	GUESS,
 	/* It could, and it has the file or pins memory. */
 	LIKELY,
-	/* It is said somewhere. */
-	KNOWN,
 };
 
 __attribute__((format(printf, 5, 6)))
@@ -78,14 +80,15 @@ static bool found(struct search *s, pid_t pid, const char *kind, enum sure sure,
 		text_json(stdout, why);
 		printf(" }");
 	} else {
-		printf("%-8d %-16s %-9s %-7s %s\n", pid, text_plain(proc_name(pid)), kind,
+		printf("%-8d %-16s %-9s %-9s %s\n", pid, text_plain(proc_name(pid)), kind,
 		       sure_names[sure], why);
 	}
 	s->nr_found++;
+	s->nr_holders += sure != NO_HOLDER;
 	return false;
 }
 
-/* ---- Those who have it in their page tables ---------------------------------- */
+/* ---- Those who have it in their page tables, where the kernel says so --------- */
 
 static bool maps(const struct proc_mapping *mapping, void *arg)
 {
@@ -99,8 +102,8 @@ static bool maps(const struct proc_mapping *mapping, void *arg)
 	s->mappings[s->nr_mappings++] = *mapping;
 	address = mapping->start + (s->offset - mapping->offset);
 	if (proc_is_present(mapping->pid, address))
-		found(s, mapping->pid, "mapped", KNOWN,
-		      "at 0x%" PRIx64 "; a conversion unmaps that, so it is no obstacle", address);
+		found(s, mapping->pid, "mapped", NO_HOLDER,
+		      "at 0x%" PRIx64 "; a conversion unmaps that", address);
 	return false;
 }
 
@@ -247,84 +250,181 @@ static bool may_hold(const struct proc_fd *fd, void *arg)
  * Refusals of the page of its file: at its offset, or at a guest physical address, as
  * conversions of the VM's ranges are said.
  */
-static void filter_refusals(const struct search *s, pid_t pid, int fd, char *filter, size_t size)
+static void filter_refusals(const struct search *s, char *filter, size_t size)
 {
-	struct guest_memfd_slots slots;
 	uint64_t gpa;
 	size_t i, n;
 
 	n = snprintf(filter, size,
 		     "result == %d && error_ino == %" PRIu64 " && ((ino != 0 && error_offset == %" PRIu64 ")",
 		     -EAGAIN, (uint64_t)s->file.ino, s->offset);
-	guest_memfd_read_slots(pid, fd, &slots);
-	for (i = 0; i < slots.nr && size - n > 128; i++) {
-		if (guest_memfd_gpa(&slots.at[i], s->offset, &gpa))
+	for (i = 0; i < s->slots.nr && size - n > 128; i++) {
+		if (guest_memfd_gpa(&s->slots.at[i], s->offset, &gpa))
 			n += snprintf(filter + n, size - n, " || (ino == 0 && error_offset == %" PRIu64 ")",
 				      gpa);
 	}
 	snprintf(filter + n, size - n, ")");
-	free(slots.at);
 }
 
-/*
- * Wait for a refusal.  False if this kernel does not trace them, or not for us, or if a
- * signal has ended it.
- */
-static bool watch(const struct search *s, pid_t pid, int fd, double seconds, bool *refused,
-		  struct conversion *c)
+/* Wait for a refusal, which is then in @c.  NULL, or why that cannot be. */
+static const char *watch(const struct search *s, int process, double seconds, struct conversion *c,
+			 enum conversions_result *result)
 {
-	enum conversions_result result;
+	const char *problem;
 	char filter[2048];
 	uint64_t lost, deadline;
 
-	*refused = false;
-	filter_refusals(s, pid, fd, filter, sizeof(filter));
-	if (conversions_open(filter, -1))
-		return false;
+	filter_refusals(s, filter, sizeof(filter));
+	problem = conversions_open(filter, process);
+	if (problem)
+		return problem;
 
 	deadline = wait_deadline(seconds);
-	do {
-		result = conversions_read(c, &lost, deadline);
-		*refused = result == CONVERSION && conversion_is_held(c);
-	} while (result == CONVERSIONS_LOST || (result == CONVERSION && !*refused));
+	do
+		*result = conversions_read(c, &lost, deadline);
+	while (*result == CONVERSIONS_LOST || (*result == CONVERSION && !conversion_is_held(c)));
 	conversions_close();
 
-	return result != CONVERSIONS_SIGNAL;
+	return NULL;
 }
 
-static void say_refusal(const struct search *s, pid_t pid, int fd, double seconds)
+static void print_outcome(const struct search *s, enum conversions_result result, double seconds,
+			  const struct conversion *c)
 {
+	switch (result) {
+	case CONVERSION:
+		printf("%s\n", conversion_holders(c));
+		break;
+	case CONVERSIONS_SIGNAL:
+		printf("a signal came before a conversion was refused for it\n");
+		break;
+	case CONVERSIONS_ENDED:
+		printf("process %d has ended\n", s->pid);
+		break;
+	case CONVERSIONS_STOPPED:
+		printf("somebody has turned off the trace that was to see a refusal\n");
+		break;
+	default:
+		printf("no conversion was refused for it within %g s", seconds);
+		if (proc_is_stopped(s->pid))
+			printf(" (process %d is stopped)", s->pid);
+		putchar('\n');
+	}
+}
+
+static void say_refusal(const struct search *s, int process, double seconds)
+{
+	enum conversions_result result = CONVERSIONS_SIGNAL;
+	const char *problem = NULL;
 	struct conversion c;
-	bool refused, can_watch;
+	int error;
 
 	/* It may take a while, and what was found can be read in the meantime. */
 	output_flush();
-	can_watch = seconds && watch(s, pid, fd, seconds, &refused, &c);
-	if (s->json && can_watch && refused)
-		printf(", \"refused\": { \"references\": %u, \"maps\": %u, \"pins\": %u, \"pinned\": %s }",
-		       c.refs, c.maps, c.pins, c.pins ? "true" : "false");
-	else if (s->json)
-		printf(", \"refused\": null");
-	else if (can_watch && refused)
-		printf("%s\n", conversion_holders(&c));
-	else if (can_watch)
-		printf("no conversion was refused for it within %g s\n", seconds);
+	if (seconds)
+		problem = watch(s, process, seconds, &c, &result);
+	error = errno;
+
+	if (s->json) {
+		printf(", \"watched\": %s, \"refused\": ",
+		       result == CONVERSIONS_SIGNAL || result == CONVERSIONS_STOPPED ? "false" : "true");
+		if (result == CONVERSION)
+			printf("{ \"references\": %u, \"maps\": %u, \"pins\": %u, \"pinned\": %s }",
+			       c.refs, c.maps, c.pins, c.pins ? "true" : "false");
+		else
+			printf("null");
+	} else if (problem) {
+		printf("cannot watch for refusals: %s%s%s\n", problem, error ? ": " : "",
+		       error ? strerror(error) : "");
+	} else if (seconds) {
+		print_outcome(s, result, seconds, &c);
+	}
 }
 
-/* Say why the descriptor is none to look at. */
-static void __attribute__((noreturn)) die_of_file(pid_t pid, int fd)
-{
-	bool is_missing = errno == ENOENT;
+/* ---- The page ------------------------------------------------------------------- */
 
-	if (is_missing && kill(pid, 0) && errno == ESRCH) {
-		errno = 0;
-		die("there is no process %d", pid);
+/* The one that has the guest physical address, and where; NULL if none has. */
+static const struct guest_memfd *find_address(const struct guest_memfds *list, pid_t pid, uint64_t gpa,
+					      uint64_t *offset)
+{
+	const struct guest_memfd *found = NULL, *at;
+	struct guest_memfd_slots slots;
+	size_t i;
+
+	for (at = list->at; at < list->at + list->nr && !found; at++) {
+		guest_memfd_read_slots(pid, at->fd, &slots);
+		for (i = 0; i < slots.nr && !found; i++)
+			found = guest_memfd_offset(&slots.at[i], gpa, offset) ? at : NULL;
+		free(slots.at);
 	}
-	if (is_missing) {
-		errno = 0;
-		die("process %d has no descriptor %d", pid, fd);
+
+	return found;
+}
+
+static void __attribute__((noreturn)) die_of_many(const struct guest_memfds *list, pid_t pid)
+{
+	char text[256];
+	size_t i, n = 0;
+
+	for (i = 0; i < list->nr && n < sizeof(text) - 32; i++)
+		n += snprintf(text + n, sizeof(text) - n, "%s%d:%d", i ? ", " : "", pid, list->at[i].fd);
+	die_usage("process %d has %zu guest_memfds: %s%s", pid, list->nr, text, i < list->nr ? ", ..." : "");
+}
+
+/* Of the file and the offset or address that the command line names. */
+static void find_page(struct search *s, const char *file, const char *where)
+{
+	uint64_t number = parse_number(where, "an offset");
+	const struct guest_memfd *at;
+	struct guest_memfds list;
+	const char *problem;
+
+	parse_file(file, &s->pid, &s->fd);
+	problem = guest_memfd_list(s->pid, s->fd, &list);
+	if (problem)
+		die("%s", problem);
+	at = list.at;
+	if (s->fd == PARSE_GPA) {
+		at = find_address(&list, s->pid, number, &number);
+		if (!at)
+			die("no guest_memfd of process %d has the guest physical address %s", s->pid, where);
+	} else if (list.nr > 1) {
+		die_of_many(&list, s->pid);
 	}
-	die("descriptor %d of process %d is not a guest_memfd that you may look at", fd, pid);
+	if (number >= at->file.size)
+		die_usage("0x%" PRIx64 " is not within the file, which has 0x%" PRIx64 " bytes", number,
+			  at->file.size);
+
+	s->fd = at->fd;
+	s->file = at->file;
+	s->offset = number & ~(PAGE - 1);
+	guest_memfd_read_slots(s->pid, s->fd, &s->slots);
+	free(list.at);
+}
+
+static void print_page(const struct search *s)
+{
+	bool is_bound = false;
+	uint64_t gpa;
+	size_t i;
+
+	for (i = 0; i < s->slots.nr && !is_bound; i++)
+		is_bound = guest_memfd_gpa(&s->slots.at[i], s->offset, &gpa);
+	if (s->json) {
+		printf("{ \"pid\": %d, \"fd\": %d, \"offset\": %" PRIu64 ", \"gpa\": ", s->pid, s->fd,
+		       s->offset);
+		if (is_bound)
+			printf("%" PRIu64, gpa);
+		else
+			printf("null");
+		printf(", \"holders\": [");
+		return;
+	}
+
+	printf("page 0x%" PRIx64 " of %d:%d", s->offset, s->pid, s->fd);
+	if (is_bound)
+		printf(", guest physical 0x%" PRIx64, gpa);
+	printf("\n%-8s %-16s %-9s %-9s %s\n", "PID", "NAME", "HOLDS BY", "SURE", "WHY");
 }
 
 /* ---- The command line ---------------------------------------------------------- */
@@ -340,8 +440,7 @@ int cmd_who(int argc, char **argv)
 	struct search s = {};
 	unsigned int unseen;
 	double seconds = 2;
-	pid_t pid;
-	int c, fd;
+	int c, process;
 
 	while ((c = getopt_long(argc, argv, "w:h", options, NULL)) != -1) {
 		switch (c) {
@@ -352,9 +451,10 @@ int cmd_who(int argc, char **argv)
 			seconds = parse_seconds(optarg, 0, PARSE_YEAR);
 			break;
 		case 'h':
-			puts("usage: gmem who [OPTION]... PID:FD OFFSET\n"
+			puts("usage: gmem who [OPTION]... PID[:FD] OFFSET\n"
+			     "       gmem who [OPTION]... PID:gpa ADDRESS\n"
 			     "Who may hold the page at OFFSET of a guest_memfd, which is the descriptor FD of\n"
-			     "the process PID.  EAGAIN names the offset.\n"
+			     "the process PID or its only one, or at a guest physical ADDRESS.  EAGAIN names it.\n"
 			     "  -w, --wait SECONDS  how long to wait for a conversion that the page refuses, to\n"
 			     "                      learn its references, for which one has to be root; 2 unless\n"
 			     "                      said otherwise, 0 does not wait\n"
@@ -366,21 +466,10 @@ int cmd_who(int argc, char **argv)
 		}
 	}
 	if (argc - optind != 2)
-		die_usage("who takes PID:FD and OFFSET");
-	parse_file(argv[optind], &pid, &fd);
-	s.offset = parse_number(argv[optind + 1], "an offset") & ~(PAGE - 1);
-
-	errno = 0;
-	if (!proc_is_guest_memfd(pid, fd, &s.file))
-		die_of_file(pid, fd);
-	if (s.offset >= s.file.size)
-		die_usage("0x%" PRIx64 " is beyond the end of the file, which has 0x%" PRIx64 " bytes",
-			  s.offset, s.file.size);
-
-	if (s.json)
-		printf("{ \"pid\": %d, \"fd\": %d, \"offset\": %" PRIu64 ", \"holders\": [", pid, fd, s.offset);
-	else
-		printf("%-8s %-16s %-9s %-7s %s\n", "PID", "NAME", "HOLDS BY", "SURE", "WHY");
+		die_usage("who takes PID:FD and OFFSET, or PID:gpa and ADDRESS");
+	find_page(&s, argv[optind], argv[optind + 1]);
+	process = proc_open(s.pid);
+	print_page(&s);
 
 	proc_each_mapping(&s.file, maps, &s);
 	s.of_mappers = true;
@@ -391,12 +480,14 @@ int cmd_who(int argc, char **argv)
 	if (s.json)
 		printf("%s], \"unseen\": %u, \"unseen_pipes\": %u", s.nr_found ? "\n  " : "", unseen,
 		       s.unseen);
-	else if (!s.nr_found)
-		printf("nobody found; references of the kernel and of processes that have ended cannot be seen\n");
+	else if (!s.nr_holders)
+		printf("nobody found who holds it; references of the kernel and of processes that have ended cannot be seen\n");
 	if ((unseen || s.unseen) && !s.json)
 		printf("%u processes and %u pipes could not be looked into; root may\n", unseen, s.unseen);
+	say_refusal(&s, process, seconds);
 	free(s.mappings);
-	say_refusal(&s, pid, fd, seconds);
+	free(s.slots.at);
+	close(process);
 	if (s.json)
 		printf(" }\n");
 

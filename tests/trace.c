@@ -217,6 +217,7 @@ static void limits(void)
 	status = RUN("trace", "--seconds", "1.5", pid);
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	result(!status && nothing_left() && now.tv_sec - began.tv_sec >= 1, "seconds_end_it");
+	result(RUN("trace", "999999999") == 1 && RUN("trace", "1") == 1, "process_without_memory_is_refused");
 	result(RUN("trace", "--seconds", "x") == 2 && RUN("trace", "1", "2") == 2 && RUN("trace", "0x") == 2,
 	       "wrong_arguments_are_refused");
 }
@@ -225,7 +226,7 @@ static void limits(void)
 
 static void who(bool by_address)
 {
-	char file[32], offset[32];
+	char file[32], offset[32], page[96];
 	int ring;
 	pid_t child;
 
@@ -247,6 +248,16 @@ static void who(bool by_address)
 	       nothing_left(), "who_says_refusals_of_the_%s", by_address ? "address" : "file");
 	if (!by_address)
 		return;
+
+	snprintf(file, sizeof(file), "%d:gpa", getpid());
+	snprintf(offset, sizeof(offset), "%lu", DATA_GPA + HELD * PAGE + 1);
+	snprintf(page, sizeof(page), "page 0x%lx of %d:%d, guest physical 0x%lx", HELD * PAGE, getpid(), fd,
+		 DATA_GPA + HELD * PAGE);
+	result(!RUN("who", "--wait", "0", file, offset) && lines_with(page, "") == 1, "who_takes_an_address");
+	show_output();
+	snprintf(file, sizeof(file), "%d", getpid());
+	snprintf(offset, sizeof(offset), "%lu", HELD * PAGE);
+	result(!RUN("who", "--wait", "0", file, offset) && lines_with(page, "") == 1, "who_takes_the_only_file");
 	result(!RUN("who", "--wait", "0.5", file, offset) && lines_with("no conversion was refused", ""),
 	       "who_waits_for_a_limited_time");
 }
@@ -311,15 +322,19 @@ static void map(void)
 
 static void follow(void)
 {
-	char pid[16];
-	pid_t child, command;
-	int ready[2], status;
+	char pid[16], file[64];
+	/* Each knows the process by then. */
+	static const char *const shown[] = { "a cell", "RESULT", "HOLDS BY" };
+	pid_t child, command, ends[3];
+	int ready[2], status, i;
 	char c;
 
 	check(sys(pipe(ready)), "pipe");
 	fflush(stdout);
 	child = fork();
 	if (!child) {
+		/* So that it has one guest_memfd. */
+		close(fd);
 		make_memory(PAGES * PAGE);
 		if (write(ready[1], "r", 1) == 1)
 			pause();
@@ -332,9 +347,33 @@ static void follow(void)
 	do
 		usleep(100000);
 	while (lines_with("a cell", "") < 3 && !waitpid(command, &status, WNOHANG));
+	kill(command, SIGTERM);
+	result(end_command(command) == 0 && lines_with("a cell", "") >= 3, "map_follows_until_a_signal");
+
+	command = BEGIN("who", "--json", "--wait", "60", pid, "0");
+	wait_until_traced(command);
+	kill(command, SIGTERM);
+	end_command(command);
+	result(lines_with("\"watched\": false, \"refused\": null", "") == 1, "who_says_that_a_signal_came");
+
+	/* All three end with the process. */
+	for (i = 0; i < 3; i++) {
+		command = i == 0 ? BEGIN("map", "--follow", "--interval", "0.1", pid) :
+			  i == 1 ? BEGIN("trace", pid) : BEGIN("who", "--wait", "60", pid, "0");
+		ends[i] = command;
+		while (!lines_with(shown[i], ""))
+			usleep(10000);
+		snprintf(file, sizeof(file), "/tmp/output.%d", i);
+		rename(OUTPUT, file);
+	}
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
-	result(end_command(command) == 0 && lines_with("a cell", "") >= 3, "map_follows_until_the_process_ends");
+	result(end_command(ends[0]) == 0, "map_follows_until_the_process_ends");
+	result(end_command(ends[1]) == 0, "trace_ends_with_the_process");
+	status = end_command(ends[2]);
+	rename("/tmp/output.2", OUTPUT);
+	snprintf(file, sizeof(file), "process %s has ended", pid);
+	result(!status && lines_with(file, "") == 1 && nothing_left(), "who_says_that_the_process_has_ended");
 }
 
 /* As little time as it takes in three attempts, in milliseconds. */
@@ -380,7 +419,7 @@ int main(void)
 {
 	void *mem;
 
-	plan("trace", 22);
+	plan("trace", 29);
 	make_memory(PAGES * PAGE);
 	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE, NULL), "gmem_bind");
 	check(gmem_map(ram, NULL, &mem), "gmem_map");

@@ -65,7 +65,7 @@ static void nobody(void)
 static void mapping(void)
 {
 	hva[HELD * PAGE] = 'm';
-	result(who_says("mapped", "known") && !is_held(), "mapping_is_named_and_no_obstacle");
+	result(who_says("mapped", "no holder") && !is_held(), "mapping_is_named_and_no_obstacle");
 }
 
 static void pipe_with_page(void)
