@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include <linux/kvm.h>
+#include <linux/kvm_gmem.h>
 
 #include "guest.h"
 
@@ -20,6 +21,8 @@ struct row {
 	/* Creating the VM, or probing it; 0 if that worked. */
 	int error;
 	struct gmem_probe probe;
+	/* Does KVM_GET_MEMORY_ATTRIBUTES2 tell what is private? */
+	bool tells_states;
 };
 
 static void probe_type(int kvm, struct row *row)
@@ -33,6 +36,7 @@ static void probe_type(int kvm, struct row *row)
 
 	row->probe = GMEM_INIT(struct gmem_probe);
 	row->error = -gmem_probe(vm, row->type->number, GMEM_MECHANISM_NONE, &row->probe);
+	row->tells_states = ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_GET_MEMORY_ATTRIBUTES2) > 0;
 	close(vm);
 }
 
@@ -86,6 +90,7 @@ static void print_json(const struct row *rows, size_t nr)
 			print_policies("to_shared", row->probe.to_shared);
 			print_policies("to_private", row->probe.to_private);
 			printf(", \"atomic\": %s", row->probe.is_atomic ? "true" : "false");
+			printf(", \"tells_states\": %s", row->tells_states ? "true" : "false");
 		}
 		printf(" }%s\n", row + 1 < rows + nr ? "," : "");
 	}
@@ -100,7 +105,7 @@ int cmd_probe(int argc, char **argv)
 		{},
 	};
 	struct row rows[NR_ROWS] = {};
-	bool found = false, json = false;
+	bool found = false, tells = false, json = false;
 	const struct vm_type *type;
 	size_t nr = 0, i;
 	int kvm, c;
@@ -140,10 +145,14 @@ int cmd_probe(int argc, char **argv)
 	else
 		print_table(rows, nr);
 
-	for (i = 0; i < nr; i++)
+	for (i = 0; i < nr; i++) {
 		found |= rows[i].probe.mechanism >= GMEM_IN_PLACE_PLAIN;
+		tells |= rows[i].tells_states;
+	}
+	if (!json)
+		printf("\nKVM_CAP_GET_MEMORY_ATTRIBUTES2, for gmem map, top and stat: %s\n", tells ? "yes" : "no");
 	if (!found && !json)
-		printf("\nNo VM type here converts memory in place.\n");
+		printf("No VM type here converts memory in place.\n");
 
 	return found ? EXIT_OK : EXIT_UNSUPPORTED;
 }
