@@ -15,7 +15,8 @@ static const struct {
 	const char *help;
 	size_t offset;
 } sizes[] = {
-	{ "gmem_size_bytes", "Size of the guest_memfd: private and shared, whether it has memory or not.", offsetof(struct vms_sizes, size) },
+	{ "gmem_size_bytes", "Size of the guest_memfd: private and shared, whether it has memory or not.",
+	  offsetof(struct vms_sizes, size) },
 	{ "gmem_private_bytes", "How much of the size is the guest's alone: a state, not memory.",
 	  offsetof(struct vms_sizes, private) },
 	{ "gmem_shared_bytes", "How much of the size guest and host share: a state, not memory.",
