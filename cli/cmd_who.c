@@ -386,6 +386,7 @@ static void find_page(struct search *s, const char *file, const char *where)
 	at = list.at;
 	if (s->fd == PARSE_GPA) {
 		at = find_address(&list, s->pid, number, &number);
+		errno = 0;
 		if (!at)
 			die("no guest_memfd of process %d has the guest physical address %s", s->pid, where);
 	} else if (list.nr > 1) {
