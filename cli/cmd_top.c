@@ -14,6 +14,7 @@ struct top {
 	bool once;
 	bool json;
 	bool files;
+	bool in_place;
 	double interval;
 	const struct vms_table_order *order;
 };
@@ -32,7 +33,7 @@ static void show(const struct top *top, const struct vms *now, const struct vms 
 		vms_summary(to, now, before);
 		vms_table(to, now, before, top->files, top->order);
 		/* Separate tables that follow each other. */
-		if (!top->once)
+		if (!top->once && !top->in_place)
 			putc('\n', to);
 	}
 	if (fclose(to))
@@ -41,18 +42,17 @@ static void show(const struct top *top, const struct vms *now, const struct vms 
 	free(text);
 }
 
-static void run(const struct top *top)
+static void run(struct top *top)
 {
 	struct vms samples[2];
-	bool in_place = false;
 	int now = 0;
 
 	/* A single table needs no clean-up, so a signal may end the program as usual. */
 	if (!top->once)
-		in_place = screen_start(top->json);
+		top->in_place = screen_start(top->json);
 	vms_read(&samples[now]);
 	/* Show the sizes until a second sample gives the rates. */
-	if (in_place)
+	if (top->in_place)
 		show(top, &samples[now], &samples[now]);
 	while (screen_wait(top->interval)) {
 		now = !now;
