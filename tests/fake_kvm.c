@@ -53,12 +53,30 @@ void fake_note(char what)
 	pthread_mutex_unlock(&lock);
 }
 
+static ino_t inode_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? 0 : st.st_ino;
+}
+
+static bool is_vm(int fd)
+{
+	return fd == fake.vm_fd || inode_of(fd) == inode_of(fake.vm_fd);
+}
+
 struct fake_file *fake_file(int fd)
 {
 	unsigned int i;
+	ino_t inode;
 
 	for (i = fake.nr_files; i-- > 0; ) {
 		if (fake.files[i].fd == fd)
+			return &fake.files[i];
+	}
+	inode = inode_of(fd);
+	for (i = fake.nr_files; inode && i-- > 0; ) {
+		if (fake.files[i].inode == inode)
 			return &fake.files[i];
 	}
 	return NULL;
@@ -96,6 +114,7 @@ static int create(struct kvm_create_guest_memfd *args)
 	memset(file, 0, sizeof(*file));
 	/* As the real one: not close-on-exec. */
 	file->fd = __real_memfd_create("guest", 0);
+	file->inode = inode_of(file->fd);
 	file->in_place = mmap;
 	if (__real_ftruncate(file->fd, args->size))
 		return errno;
@@ -126,7 +145,7 @@ static bool find_page(uint64_t gpa, struct fake_file **file, uint64_t *page)
 
 static int convert(int fd, struct kvm_memory_attributes2 *args)
 {
-	bool by_gpa = fd == fake.vm_fd, to_private = args->attributes;
+	bool by_gpa = is_vm(fd), to_private = args->attributes;
 	struct fake_file *file = by_gpa ? NULL : fake_file(fd);
 	uint64_t at, page = 0;
 	int error;
@@ -135,7 +154,7 @@ static int convert(int fd, struct kvm_memory_attributes2 *args)
 	if (!by_gpa && !file)
 		file = &fake.files[fake.nr_files % FAKE_FILES];
 	if (!fake.knows_convert || (by_gpa && !fake.knows_convert_of_vm) ||
-	    (!by_gpa && (file->fd != fd || !file->in_place)))
+	    (!by_gpa && (file->inode != inode_of(fd) || !file->in_place)))
 		return ENOTTY;
 	if (!args->size)
 		return EINVAL;

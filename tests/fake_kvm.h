@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define PAGE		4096ul
 #define FAKE_PAGES	64
@@ -41,6 +42,8 @@ struct fake_answer {
 
 struct fake_file {
 	int fd;
+	/* By which duplicates of it are known. */
+	ino_t inode;
 	/* Made with GUEST_MEMFD_FLAG_MMAP. */
 	bool in_place;
 	bool is_private[FAKE_PAGES];
