@@ -38,7 +38,7 @@ CROSS_FLAGS := -isystem $(O)/headers$(SUFFIX)/include \
 	$(addprefix -L,$(wildcard $(SYSROOT)/lib/*-linux-gnu))
 C += $(CROSS_FLAGS)
 # What runs on the host or compares is for x86_64.
-ifneq ($(filter test test-stock test-debug test-starved bench bench-check stress unit fuzz lint series coverage,$(MAKECMDGOALS)),)
+ifneq ($(filter test test-stock test-debug test-starved bench bench-check stress unit fuzz lint series coverage rust-test rust-examples,$(MAKECMDGOALS)),)
 $(error make $(MAKECMDGOALS) is not for ARCH=$(ARCH))
 endif
 endif
@@ -46,13 +46,13 @@ endif
 PACKAGES := gcc make libc6-dev bc bison flex cpio rsync xz-utils patch perl libelf-dev libssl-dev uuid-dev \
 	ccache $(call arch,ARCH_PACKAGES)
 TEST_PACKAGES := g++ pkg-config sparse shellcheck cppcheck libcmocka-dev \
-	valgrind clang libclang-rt-dev mandoc git python3
+	valgrind clang libclang-rt-dev mandoc git python3 rustc cargo rust-clippy
 BENCH_PACKAGES := python3-matplotlib
 DEB_PACKAGES := git dpkg-dev debhelper pkg-config lintian mmdebstrap kmod libdw-dev
 
 .PHONY: help
 help: ## what can be made
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile lib/build.mk docs/build.mk examples/build.mk tests/build.mk | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile lib/build.mk docs/build.mk examples/build.mk bindings/rust/build.mk tests/build.mk | expand -t 16
 
 .PHONY: run
 run: ## boot the kernel and show a guest whose memory is converted in place
@@ -74,7 +74,7 @@ test: ## lint, unit tests, the suite in the machine
 	@tests/promtool --version >/dev/null
 	@vm/build release
 	@vm/selftests
-	@$(MAKE) -s lib cli unit examples
+	@$(MAKE) -s lib cli unit examples rust-examples
 	@tests/test
 
 .PHONY: test-arm64
@@ -201,6 +201,7 @@ $(O)/cli$(SUFFIX)/%.o: cli/%.c
 include lib/build.mk
 include examples/build.mk
 include examples/boot-linux/build.mk
+include bindings/rust/build.mk
 
 include docs/build.mk
 include tests/build.mk

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+//! What a vCPU's exit asks for.
+use crate::{sys, ConvertOptions, Errno, Error, Vm};
+
+/// What [`Vm::handle_exit()`] has made of an exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Exit {
+    /// It is done: run the vCPU again.
+    Done,
+    /// It was another exit, or an error of `KVM_RUN` that is not for the library: the caller's.
+    Other,
+    /// A memory fault for pages that have the state already (`EALREADY`).  A conversion by another
+    /// vCPU came first, so run the vCPU again; if it comes back at once, again and again, the memory
+    /// cannot be had.
+    Already,
+}
+
+impl Vm {
+    /// Do what the guest asked for, after `KVM_RUN` returned `run_error` with `run`:
+    /// `KVM_EXIT_MEMORY_FAULT`, with `EFAULT` or success, or the `KVM_EXIT_HYPERCALL` of
+    /// `KVM_HC_MAP_GPA_RANGE`, which the VM has to enable with `KVM_CAP_EXIT_HYPERCALL`.  Call it
+    /// before looking at anything else.  Blocks as [`convert()`](Vm::convert).
+    ///
+    /// After a hypercall the guest has been told how it ended, an error as well, so the vCPU may be
+    /// run again; after a memory fault it would fault again.  That is right after `EAGAIN`,
+    /// `ETIMEDOUT` and `ECANCELED`, when whoever was in the way may have let go.
+    ///
+    /// # Safety
+    ///
+    /// `run` is the mapping of a vCPU of this VM, at least the `struct kvm_run` of it, and nobody
+    /// else has a reference to it or runs the vCPU during the call.  Of kvm-ioctls' `VcpuFd` it is
+    /// `vcpu.get_kvm_run() as *mut _ as *mut _`, in the thread that has the `VcpuFd`.
+    ///
+    /// # Errors
+    ///
+    /// As [`convert()`](Vm::convert).  See `gmem_handle_exit(3)`.
+    ///
+    /// ```no_run
+    /// use gmem::{ConvertOptions, Errno, Exit};
+    ///
+    /// # fn kvm_run(vcpu: i32) -> Result<(), std::io::Error> { unimplemented!() }
+    /// # fn handle_other_exit() { unimplemented!() }
+    /// # fn main() -> Result<(), gmem::Error> {
+    /// # let (vm, vcpu, run): (gmem::Vm, i32, *mut gmem::sys::kvm_run) = unimplemented!();
+    /// let options = ConvertOptions::new();
+    /// loop {
+    ///     let run_error = kvm_run(vcpu).map_err(Errno::from);
+    ///     // SAFETY: of this vCPU, which does not run.
+    ///     match unsafe { vm.handle_exit(run, run_error, &options) }? {
+    ///         Exit::Done | Exit::Already => continue,
+    ///         Exit::Other => handle_other_exit(),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub unsafe fn handle_exit(
+        &self,
+        run: *mut sys::kvm_run,
+        run_error: Result<(), Errno>,
+        options: &ConvertOptions<'_>,
+    ) -> Result<Exit, Error> {
+        let run_error = run_error.map_or_else(|errno| -errno.raw(), |()| 0);
+        let opts = options.as_c();
+        let mut result = sys::gmem_result::default();
+
+        // SAFETY: the VM is there, run is as the caller says; the rest is for this call.
+        let r = unsafe { sys::gmem_handle_exit(self.as_raw(), run, run_error, &opts, &mut result) };
+        match Error::check_result("gmem_handle_exit", r, &result) {
+            Ok(0) => Ok(Exit::Done),
+            Ok(_) => Ok(Exit::Other),
+            Err(error) if error.errno() == Errno::EALREADY => Ok(Exit::Already),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+//! Guest memory that is converted between private (guest only) and shared (guest and host), on
+//! whichever mechanism the kernel has.  For authors of VMMs: libgmem, in Rust.
+//!
+//! | | |
+//! |---|---|
+//! | [`probe()`] | what a VM can do |
+//! | [`Vm`] | a VM's slots, memories and listeners |
+//! | [`Memory`] | pages that are private or shared: made ([`Vm::create()`]), or of files that the VMM has made ([`Vm::adopt()`]) |
+//! | [`Mapping`] | the same for the host, whose shared pages may go away at any time |
+//! | [`Vm::handle_exit()`] | does what a vCPU's exit asks for |
+//! | [`Memory::convert()`], [`Vm::convert()`] | what the VMM wants |
+//! | [`Listener`] | who holds what is shared, and lets go before it becomes private |
+//! | [`Iommu`] | devices |
+//! | [`Error`] | errno, the step, the address, and what the failure left |
+//!
+//! ```no_run
+//! use gmem::{ConvertOptions, State, VmOptions};
+//! # fn create_vm() -> std::os::unix::io::OwnedFd { unimplemented!() }
+//!
+//! # fn main() -> Result<(), gmem::Error> {
+//! // KVM_CREATE_VM with KVM_X86_SW_PROTECTED_VM.
+//! let kvm_vm = create_vm();
+//! let vm = gmem::Vm::new(&kvm_vm, &VmOptions::new().vm_type(1))?;
+//!
+//! // 16 MiB, all shared, at guest physical address 4 GiB, as slot 1.
+//! let ram = vm.create(16 << 20, State::Shared)?;
+//! ram.bind(Some(1), 4 << 30, 0, ram.size(), &Default::default())?;
+//! let hva = ram.map(&Default::default())?;
+//! hva.write_bytes(0, b"hello")?;
+//!
+//! // The first page is the guest's now: touching it here would be SIGBUS.
+//! vm.convert(4 << 30, 4096, State::Private, &ConvertOptions::new())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Rules
+//!
+//! They are those of `<gmem.h>`, which says more, as do `libgmem(3)`, `libgmem(7)` and a page of
+//! the manual for each function.
+//!
+//! - Addresses, offsets and sizes are in bytes and multiples of the page size.  A gpa is a guest
+//!   physical address, an offset counts from the beginning of a memory.
+//! - All functions are safe in all threads, and none is for signal handlers.  Requests that touch
+//!   the same range (conversions, binding, unbinding, excluding, verifying) are served in the
+//!   order in which they came; others run side by side.  Adding and removing a listener waits for
+//!   all requests that came before, and all later ones wait for it.
+//! - A [`Listener`], and what [`ConvertOptions::busy()`] takes, is called while others wait.  It
+//!   may look states up and cancel.  If it converts, binds, unbinds, excludes, verifies, rebuilds,
+//!   drops a memory or a listener, or waits for a thread that does, none of them goes on.
+//! - A panic in one of these ends the process: it cannot unwind through the library, and nobody
+//!   would know what a listener holds that did not finish.
+//! - Descriptors that are lent to the crate are duplicated, close-on-exec.  So each stays its
+//!   owner's, who may close it at any time; the file behind it stays as long as it is used here.
+//! - No conversion, lookup or exit allocates memory.
+//! - In a child of `fork()` nothing of this may be called, and nothing dropped.
+//!
+//! The library itself is found by pkg-config (`libgmem-dev`); [`sys`] has its interface of C.
+#![deny(missing_docs)]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod convert;
+mod error;
+mod exit;
+mod iommu;
+mod listener;
+mod lookup;
+mod mapping;
+mod memory;
+mod names;
+mod vm;
+
+pub use convert::{Cancel, ConvertOptions, Converted};
+pub use error::{Errno, Error};
+pub use exit::Exit;
+pub use gmem_sys as sys;
+pub use iommu::Iommu;
+pub use listener::{BatchListener, Listener, ListenerOptions, Listening};
+pub use lookup::{Range, Ranges};
+pub use mapping::{Mapping, Plain};
+pub use memory::{AdoptOptions, BindOptions, MapOptions, Memory, MemoryId};
+pub use names::{version, Mechanism, Policy, State, Step};
+pub use vm::{page_size, probe, Probe, Vm, VmOptions};
