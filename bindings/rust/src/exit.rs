@@ -44,11 +44,16 @@ impl Vm {
     /// # fn main() -> Result<(), gmem::Error> {
     /// # let (vm, vcpu, run): (gmem::Vm, i32, *mut gmem::sys::kvm_run) = unimplemented!();
     /// let options = ConvertOptions::new();
+    /// let mut already = 0;
     /// loop {
     ///     let run_error = kvm_run(vcpu).map_err(Errno::from);
     ///     // SAFETY: of this vCPU, which does not run.
     ///     match unsafe { vm.handle_exit(run, run_error, &options) }? {
-    ///         Exit::Done | Exit::Already => continue,
+    ///         Exit::Done => already = 0,
+    ///         // Another vCPU may come first at any time, but not forever.
+    ///         Exit::Already if already < 100 => already += 1,
+    ///         Exit::Already => panic!("the memory cannot be had"),
+    ///         // EINTR, too.
     ///         Exit::Other => handle_other_exit(),
     ///     }
     /// }

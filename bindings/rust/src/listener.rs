@@ -8,6 +8,7 @@ use std::process::abort;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use crate::names::take_struct;
 use crate::{sys, Errno, Error, Range, State, Vm};
 
 /// What C gets of a function of Rust, which does not unwind into it.
@@ -162,7 +163,7 @@ unsafe extern "C" fn before_private<L: Listener>(
     range: *const sys::gmem_range,
 ) -> c_int {
     // SAFETY: the library's, during this call.
-    let (listener, range) = unsafe { (of::<L>(listener), Range::of(&*range)) };
+    let (listener, range) = unsafe { (of::<L>(listener), Range::of(&take_struct(range))) };
     answer(|| listener.before_private(&range))
 }
 
@@ -171,7 +172,7 @@ unsafe extern "C" fn after_shared<L: Listener>(
     range: *const sys::gmem_range,
 ) -> c_int {
     // SAFETY: the library's, during this call.
-    let (listener, range) = unsafe { (of::<L>(listener), Range::of(&*range)) };
+    let (listener, range) = unsafe { (of::<L>(listener), Range::of(&take_struct(range))) };
     answer(|| listener.after_shared(&range))
 }
 

@@ -317,7 +317,8 @@ impl Memory {
     }
 
     /// Map it for the host, until it is dropped.  If it is mapped already, or was adopted with its
-    /// mapping, that is what comes back, whatever the options say.
+    /// mapping, that is what comes back, whatever the options say.  That costs a mutex, so ask again
+    /// rather than keep it.
     ///
     /// # Errors
     ///

@@ -2,9 +2,28 @@
 //! What the library counts, and what it calls that in messages.
 use std::ffi::CStr;
 use std::fmt;
+use std::mem::size_of;
 use std::os::raw::c_char;
+use std::ptr::copy_nonoverlapping;
 
 use crate::sys;
+
+/// A struct of the library's, which may know fewer members or more; absent ones are 0.
+///
+/// # Safety
+///
+/// `from` is such a struct, begins with its size, and each of its members is of the type it has in
+/// `T`.
+pub(crate) unsafe fn take_struct<T: Default>(from: *const T) -> T {
+    let mut to = T::default();
+    // SAFETY: both have that many bytes, and what is copied are members of T.
+    unsafe {
+        let size = *from.cast::<usize>();
+        let to: *mut T = &mut to;
+        copy_nonoverlapping(from.cast::<u8>(), to.cast(), size.min(size_of::<T>()));
+    }
+    to
+}
 
 /// # Safety
 ///
@@ -148,4 +167,21 @@ numbers! { Step, gmem_step_name:
     Zero = GMEM_STEP_ZERO,
     AfterShared = GMEM_STEP_AFTER_SHARED,
     Turn = GMEM_STEP_TURN,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_that_a_struct_lacks_are_zero() {
+        let gpa = 7;
+        let whole =
+            sys::gmem_range { offset: 5, size: 6, gpa, attributes: 8, ..Default::default() };
+        let short = sys::gmem_range { struct_size: 32, ..whole };
+        // SAFETY: both have their size, or more.
+        let (whole, short) = unsafe { (take_struct(&whole), take_struct(&short)) };
+        assert_eq!((whole.offset, whole.size, whole.gpa, whole.attributes), (5, 6, gpa, 8));
+        assert_eq!((short.offset, short.size, short.gpa, short.attributes), (5, 6, 0, 0));
+    }
 }

@@ -6,6 +6,7 @@ use std::os::unix::io::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
+use crate::names::take_struct;
 use crate::{sys, BindOptions, Errno, Error, Mechanism, Policy};
 
 /// A descriptor of our own for the same file.
@@ -135,6 +136,9 @@ pub struct Vm(Arc<Inner>);
 impl Vm {
     /// Begin with the VM of `KVM_CREATE_VM` whose descriptor is `vm`.  Does not block.
     ///
+    /// What has a descriptor but no [`AsFd`], as kvm-ioctls' `VmFd`, is lent with
+    /// [`BorrowedFd::borrow_raw()`].
+    ///
     /// # Errors
     ///
     /// `EOPNOTSUPP`: no mechanism, or not the one that was asked for; `ENOMEM`, and what [`probe()`]
@@ -158,9 +162,8 @@ impl Vm {
 
     /// What [`probe()`] found.
     pub fn probe(&self) -> Probe {
-        // SAFETY: valid until gmem_vm_exit(), and as large as this library's, which has the minor
-        // version that this was built for.
-        Probe(unsafe { *sys::gmem_vm_probe(self.as_raw()) })
+        // SAFETY: valid until gmem_vm_exit(), with its size.
+        Probe(unsafe { take_struct(sys::gmem_vm_probe(self.as_raw())) })
     }
 
     /// Say that `[gpa, +size)` is there but cannot be converted: device memory, ROM, a slot of

@@ -292,7 +292,9 @@ impl Vm {
             };
             // SAFETY: of this vCPU, which only this thread runs.
             match unsafe { memories.handle_exit(self.run.cast(), run_error, options) }? {
-                Exit::Done | Exit::Already => continue,
+                Exit::Done => continue,
+                // There is no other vCPU that could have come first.
+                Exit::Already => return Err("the memory cannot be had".into()),
                 Exit::Other => run_error?,
             }
             // SAFETY: mapped, and the vCPU does not run.
