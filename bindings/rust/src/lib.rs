@@ -56,7 +56,9 @@
 //! - No conversion, lookup or exit allocates memory.
 //! - In a child of `fork()` nothing of this may be called, and nothing dropped.
 //!
-//! The library itself is found by pkg-config (`libgmem-dev`); [`sys`] has its interface of C.
+//! The library itself is found by pkg-config (`libgmem-dev`); [`sys`] has its interface of C.  The
+//! examples are whole VMMs: `bounce.rs` and `vmm.rs` have the library make memory and slots,
+//! `adopt.rs` makes its own.
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
 

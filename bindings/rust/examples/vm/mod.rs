@@ -3,6 +3,8 @@
 //! code is in a page of ordinary memory and which looks for data at `DATA_GPA`.  A VMM has crates
 //! for this; here it is by hand, so that the examples need nothing but the standard library.
 #![warn(unsafe_op_in_unsafe_fn)]
+// Each example uses some of it.
+#![allow(dead_code)]
 
 use gmem::{ConvertOptions, Errno, Exit};
 use std::fs::{File, OpenOptions};
@@ -24,11 +26,15 @@ const KVM_GET_VCPU_MMAP_SIZE: c_ulong = 0xae04;
 const KVM_CREATE_VCPU: c_ulong = 0xae41;
 const KVM_RUN: c_ulong = 0xae80;
 const KVM_SET_USER_MEMORY_REGION: c_ulong = 0x4020_ae46;
+const KVM_SET_USER_MEMORY_REGION2: c_ulong = 0x40a0_ae49;
+const KVM_CREATE_GUEST_MEMFD: c_ulong = 0xc040_aed4;
 const KVM_SET_REGS: c_ulong = 0x4090_ae82;
 const KVM_GET_SREGS: c_ulong = 0x8138_ae83;
 const KVM_SET_SREGS: c_ulong = 0x4138_ae84;
 const KVM_ENABLE_CAP: c_ulong = 0x4068_aea3;
 
+const KVM_MEM_GUEST_MEMFD: u32 = 1 << 2;
+const GUEST_MEMFD_FLAG_MMAP: u64 = 1;
 const KVM_CAP_EXIT_HYPERCALL: u32 = 201;
 const KVM_HC_MAP_GPA_RANGE: u8 = 12;
 const KVM_EXIT_IO: u32 = 2;
@@ -41,6 +47,21 @@ struct Region {
     gpa: u64,
     size: u64,
     hva: u64,
+}
+
+#[repr(C)]
+struct Region2 {
+    region: Region,
+    guest_memfd_offset: u64,
+    guest_memfd: u32,
+    pad: [u32; 29],
+}
+
+#[repr(C)]
+struct CreateGuestMemfd {
+    size: u64,
+    flags: u64,
+    reserved: [u64; 6],
 }
 
 #[repr(C)]
@@ -120,7 +141,7 @@ fn new_fd(fd: c_int) -> OwnedFd {
 }
 
 /// Shared, readable and writable, until the process ends.
-fn map(fd: Option<BorrowedFd<'_>>, size: usize) -> Result<*mut c_void> {
+pub fn map(fd: Option<BorrowedFd<'_>>, size: usize) -> Result<*mut c_void> {
     const READ_WRITE: c_int = 1 | 2;
     const SHARED: c_int = 1;
     const ANONYMOUS: c_int = 0x20;
@@ -136,7 +157,6 @@ fn map(fd: Option<BorrowedFd<'_>>, size: usize) -> Result<*mut c_void> {
 }
 
 /// A string at `DATA_GPA` to upper case.
-#[allow(dead_code)]
 pub const TO_UPPER_CASE: &[u8] = &[
     0xbe, 0, 0, //    mov si, 0
     0x8a, 0x04, // next: mov al, [si]
@@ -150,7 +170,6 @@ pub const TO_UPPER_CASE: &[u8] = &[
 ];
 
 /// Asks for the first page to be shared, writes, rings, takes it back.
-#[allow(dead_code)]
 pub const SAYS_HI: &[u8] = &[
     // eax = KVM_HC_MAP_GPA_RANGE, ebx = gpa, ecx = pages, edx = attributes; vmmcall
     0x66,
@@ -245,6 +264,36 @@ impl Vm {
         let size = call_with(kvm.as_fd(), KVM_GET_VCPU_MMAP_SIZE, 0)?;
         let run = map(Some(vcpu.as_fd()), size as usize)?.cast();
         Ok(Vm { fd, vcpu, run, _kvm: kvm })
+    }
+
+    /// A file of private memory; in place it has the shared half as well, and can be mapped.
+    pub fn create_guest_memfd(&self, size: u64, in_place: bool) -> Result<OwnedFd> {
+        let flags = if in_place { GUEST_MEMFD_FLAG_MMAP } else { 0 };
+        let mut create = CreateGuestMemfd { size, flags, reserved: [0; 6] };
+        // SAFETY: the struct is that of the call.
+        Ok(new_fd(unsafe { call(self.fd.as_fd(), KVM_CREATE_GUEST_MEMFD, &mut create)? }))
+    }
+
+    /// Slot 1 at `DATA_GPA`; a size of 0 deletes it.
+    ///
+    /// # Safety
+    ///
+    /// `size` bytes from `hva` on are mapped as long as the slot is there, and the guest's.
+    pub unsafe fn set_slot(&self, hva: *mut c_void, size: u64, file: BorrowedFd<'_>) -> Result<()> {
+        let mut region = Region2 {
+            region: Region {
+                slot: 1,
+                flags: KVM_MEM_GUEST_MEMFD,
+                gpa: DATA_GPA,
+                size,
+                hva: hva as u64,
+            },
+            guest_memfd_offset: 0,
+            guest_memfd: file.as_raw_fd() as u32,
+            pad: [0; 29],
+        };
+        // SAFETY: the struct is that of the call, and the memory as the caller says.
+        unsafe { call(self.fd.as_fd(), KVM_SET_USER_MEMORY_REGION2, &mut region) }.map(drop)
     }
 
     /// Have the vCPU begin with `code`.
