@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let options = ConvertOptions::new();
     assert_eq!(vm.run(&memories, &options)?, Event::Rang);
-    // Nobody else is there who could take the page back meanwhile.
+    // The guest does not run, so it does not take the page back meanwhile.
     let hi: [u8; 2] = hva.read(0)?;
     println!("the guest says: {}", String::from_utf8_lossy(&hi));
     assert_eq!(&hi, b"hi");
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let page = ram.lookup(0)?;
     println!("the guest halted; page 0 is {} again", page.state);
     assert_eq!(page.state, State::Private);
-    // Who touched it here would get SIGBUS; what it gets instead says which address is wrong.
+    // An error says what was being done, and at which address.
     let error = memories
         .convert(DATA_GPA + ram.size(), PAGE, State::Private, &options)
         .expect_err("nothing is bound there");

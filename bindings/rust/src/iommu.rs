@@ -76,7 +76,7 @@ impl Iommu {
 
 impl Drop for Iommu {
     fn drop(&mut self) {
-        // Who wants to know calls remove().
+        // The error is for callers of remove().
         let _ = self.end();
     }
 }

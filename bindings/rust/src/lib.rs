@@ -10,7 +10,7 @@
 //! | [`Mapping`] | the same for the host, whose shared pages may go away at any time |
 //! | [`Vm::handle_exit()`] | does what a vCPU's exit asks for |
 //! | [`Memory::convert()`], [`Vm::convert()`] | what the VMM wants |
-//! | [`Listener`] | who holds what is shared, and lets go before it becomes private |
+//! | [`Listener`] | whoever holds what is shared: lets go of it before it becomes private |
 //! | [`Iommu`] | devices |
 //! | [`Error`] | errno, the step, the address, and what the failure left |
 //!
@@ -48,11 +48,11 @@
 //!   all requests that came before, and all later ones wait for it.
 //! - A [`Listener`], and what [`ConvertOptions::busy()`] takes, is called while others wait.  It
 //!   may look states up and cancel.  If it converts, binds, unbinds, excludes, verifies, rebuilds,
-//!   drops a memory or a listener, or waits for a thread that does, none of them goes on.
-//! - A panic in one of these ends the process: it cannot unwind through the library, and nobody
-//!   would know what a listener holds that did not finish.
-//! - Descriptors that are lent to the crate are duplicated, close-on-exec.  So each stays its
-//!   owner's, who may close it at any time; the file behind it stays as long as it is used here.
+//!   drops a memory or a listener, or waits for a thread that does, it waits forever.
+//! - A panic in one of these ends the process: it cannot unwind through the library, and what a
+//!   listener holds that did not return is unknown.
+//! - Descriptors that are lent to the crate are duplicated, close-on-exec.  Each stays its
+//!   owner's, who may close it at any time; the file lives as long as it is used here.
 //! - No conversion, lookup or exit allocates memory.
 //! - In a child of `fork()` nothing of this may be called, and nothing dropped.
 //!

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! Listeners: traits of Rust behind the functions that the library calls.
+//! Listeners: traits of Rust, and the functions that the library calls for them.
 use std::any::Any;
 use std::fmt;
 use std::os::raw::{c_int, c_void};
@@ -13,8 +13,8 @@ use crate::{sys, Errno, Error, Range, State, Vm};
 
 /// What C gets of a function of Rust, which does not unwind into it.
 pub(crate) fn answer(function: impl FnOnce() -> Result<(), Errno>) -> c_int {
-    // Who has panicked says no more what it holds, so nothing that follows would be right.  The
-    // panic has been printed.
+    // A listener that has panicked no longer says what it holds, so no answer would be right.  The
+    // message of the panic has been printed.
     match catch_unwind(AssertUnwindSafe(function)) {
         Ok(Ok(())) => 0,
         Ok(Err(errno)) => -errno.raw(),
@@ -22,7 +22,7 @@ pub(crate) fn answer(function: impl FnOnce() -> Result<(), Errno>) -> c_int {
     }
 }
 
-/// Who holds what the guest shares: a back end in another process, a device.  For an IOMMU the
+/// Whoever holds what the guest shares: a back end in another process, a device.  For an IOMMU the
 /// library has one, [`Vm::add_iommu()`].
 ///
 /// A page that is held does not go private, so let go of a range *before* it does, and take hold
@@ -292,7 +292,7 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // Who wants to know calls remove().
+        // The error is for callers of remove().
         let _ = self.end();
     }
 }

@@ -39,7 +39,7 @@ pub fn version() -> &'static str {
     unsafe { text(sys::gmem_version()) }
 }
 
-/// Who may use a page.
+/// Whether the guest alone may use a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// The guest and the host.
@@ -77,7 +77,7 @@ impl fmt::Display for State {
 macro_rules! numbers {
     ($name:ident, $text:ident: $($member:ident = $number:ident,)*) => {
         impl $name {
-            // Not of each is it asked.
+            // Not used for each.
             #[allow(dead_code)]
             pub(crate) fn of(number: u32) -> Option<$name> {
                 match number {

@@ -448,7 +448,7 @@ fn listeners_are_told_until_they_are_dropped() {
     memory.convert(0, SIZE, State::Shared, &ConvertOptions::new()).unwrap();
     assert_eq!(told.take(), "P1+2 P0+1 P3+5 S0+8");
 
-    // Who refuses has it still, and takes back what it has let go of.
+    // A listener that refuses still holds the range, and is given back what it has let go of.
     told.refused.store(3, Ordering::Relaxed);
     memory.convert(2 * PAGE, PAGE, State::Private, &ConvertOptions::new()).unwrap();
     told.take();
