@@ -190,9 +190,11 @@ TEST_F(show, bad_pointer_is_efault)
 TEST_F(show, other_files_have_no_such_ioctl)
 {
 	struct kvm_vm *vm = vm_create_barebones();
-	int fd;
+	int fd, r;
 
-	TEST_ASSERT_EQ(__gmem_get(self->g.vm->fd, 0, NULL, NULL), -ENOTTY);
+	/* What arm64 says to an ioctl of the VM that it does not know is EINVAL. */
+	r = __gmem_get(self->g.vm->fd, 0, NULL, NULL);
+	TEST_ASSERT(r == -ENOTTY || r == -EINVAL, "A VM answers the getter: %d", r);
 
 	fd = vm_create_guest_memfd(self->g.vm, PAGE_SIZE, 0);
 	TEST_ASSERT_EQ(__gmem_get(fd, 0, NULL, NULL), -ENOTTY);
