@@ -71,7 +71,7 @@ int kvm_gmem_content_fill(struct folio *folio)
 	folio_mark_uptodate(folio);
 	/* A fault holds the file or a memslot of it, and so the VM. */
 	if (state->in_place)
-		kvm_gmem_stat_inc(state->kvm, pages_filled);
+		atomic64_inc(kvm_gmem_stat(state->kvm, pages_filled));
 	return 0;
 }
 

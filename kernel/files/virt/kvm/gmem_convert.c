@@ -388,7 +388,7 @@ static void gmem_convert_commit_file(struct request *rq, struct part *part)
 		kvm_gmem_unclaim(inode, start, end, false);
 	kvm_gmem_content_commit(inode, start, end, rq->to_private, rq->policy, keep);
 	raw_write_seqcount_begin(&state->private_seq);
-	/* All of a file is stored with less work than the most of it. */
+	/* From the first page on, as a whole file is stored without counting what was there. */
 	nr_changed = kvm_gmem_bitmap_commit(&state->private, part->from_first ? 0 : start, end,
 					    rq->to_private);
 	WRITE_ONCE(state->last.start, start);
@@ -662,54 +662,39 @@ static bool gmem_convert_policy_is_supported(struct request *rq)
 	return kvm_gmem_content_policies(rq->kvm) & bit;
 }
 
-static void gmem_convert_count(struct request *rq, int r)
-{
-	switch (r) {
-	case 0:
-		if (!rq->nr_changed)
-			break;
-		if (rq->to_private) {
-			kvm_gmem_stat_inc(rq->kvm, conversions_to_private);
-			kvm_gmem_stat_add(rq->kvm, pages_to_private, rq->nr_changed);
-		} else {
-			kvm_gmem_stat_inc(rq->kvm, conversions_to_shared);
-			kvm_gmem_stat_add(rq->kvm, pages_to_shared, rq->nr_changed);
-		}
-		break;
-	case -EAGAIN:
-		kvm_gmem_stat_inc(rq->kvm, refused_held);
-		break;
-	case -EHWPOISON:
-		kvm_gmem_stat_inc(rq->kvm, refused_poison);
-		break;
-	case -ENOMEM:
-		kvm_gmem_stat_inc(rq->kvm, refused_memory);
-		break;
-	case -EOPNOTSUPP:
-		kvm_gmem_stat_inc(rq->kvm, refused_policy);
-		break;
-	case -EPERM:
-		kvm_gmem_stat_inc(rq->kvm, refused_consent);
-		break;
-	}
-}
-
-/* Did one page stand in the way? */
-static bool gmem_convert_knows_where(int r)
+/* What counts the calls that a page has refused for reason @r; NULL if none stood in the way. */
+static atomic64_t *gmem_convert_refusals(struct kvm *kvm, int r)
 {
 	switch (r) {
 	case -EAGAIN:
+		return kvm_gmem_stat(kvm, refused_held);
 	case -EHWPOISON:
+		return kvm_gmem_stat(kvm, refused_poison);
 	case -ENOMEM:
+		return kvm_gmem_stat(kvm, refused_memory);
 	case -EOPNOTSUPP:
+		return kvm_gmem_stat(kvm, refused_policy);
 	case -EPERM:
-		return true;
+		return kvm_gmem_stat(kvm, refused_consent);
 	default:
-		return false;
+		return NULL;
 	}
 }
 
-static void gmem_convert_trace(struct request *rq, struct inode *inode, int r)
+static void gmem_convert_count(struct request *rq)
+{
+	struct kvm *kvm = rq->kvm;
+
+	if (rq->to_private) {
+		atomic64_inc(kvm_gmem_stat(kvm, conversions_to_private));
+		atomic64_add(rq->nr_changed, kvm_gmem_stat(kvm, pages_to_private));
+	} else {
+		atomic64_inc(kvm_gmem_stat(kvm, conversions_to_shared));
+		atomic64_add(rq->nr_changed, kvm_gmem_stat(kvm, pages_to_shared));
+	}
+}
+
+static void gmem_convert_trace(struct request *rq, struct inode *inode, int r, bool refused)
 {
 	struct kvm_gmem_record record = {
 		.pid = rq->kvm->userspace_pid,
@@ -720,9 +705,8 @@ static void gmem_convert_trace(struct request *rq, struct inode *inode, int r)
 		.policy = rq->policy,
 		.changed = (u64)rq->nr_changed << PAGE_SHIFT,
 		.result = r,
-		.error_offset = gmem_convert_knows_where(r) ?
-				(u64)rq->err_index << PAGE_SHIFT : 0,
-		.error_ino = gmem_convert_knows_where(r) ? rq->err_ino : 0,
+		.error_offset = refused ? (u64)rq->err_index << PAGE_SHIFT : 0,
+		.error_ino = refused ? rq->err_ino : 0,
 		.refs = r == -EAGAIN ? rq->refs : 0,
 		.maps = r == -EAGAIN ? rq->maps : 0,
 		.took_ns = rq->began ? ktime_to_ns(ktime_sub(ktime_get(), rq->began)) : 0,
@@ -739,11 +723,17 @@ static void gmem_convert_trace(struct request *rq, struct inode *inode, int r)
 static long gmem_convert_end(struct request *rq, struct inode *inode, int r,
 			     struct kvm_memory_attributes2 __user *uattrs)
 {
-	gmem_convert_count(rq, r);
-	if (trace_kvm_gmem_convert_enabled())
-		gmem_convert_trace(rq, inode, r);
+	atomic64_t *refusals = gmem_convert_refusals(rq->kvm, r);
 
-	if (gmem_convert_knows_where(r) &&
+	if (refusals)
+		atomic64_inc(refusals);
+	else if (rq->nr_changed)
+		gmem_convert_count(rq);
+
+	if (trace_kvm_gmem_convert_enabled())
+		gmem_convert_trace(rq, inode, r, refusals);
+
+	if (refusals &&
 	    put_user((u64)rq->err_index << PAGE_SHIFT, &uattrs->error_offset))
 		return -EFAULT;
 
