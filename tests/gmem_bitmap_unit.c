@@ -21,7 +21,7 @@ static bool model[MODEL_PAGES];
 
 static void store_both(struct kvm_gmem_bitmap *bitmap, pgoff_t start, pgoff_t end, bool value)
 {
-	pgoff_t err_index = -1, nr_changed = 0, i;
+	pgoff_t err_index = -1, nr_changed = 0, nr_true = bitmap->nr_true, i;
 
 	assert_int_equal(kvm_gmem_bitmap_reserve(bitmap, start, end, value, &err_index), 0);
 	for (i = start; i < end && i < MODEL_PAGES; i++) {
@@ -29,6 +29,7 @@ static void store_both(struct kvm_gmem_bitmap *bitmap, pgoff_t start, pgoff_t en
 		model[i] = value;
 	}
 	assert_int_equal(kvm_gmem_bitmap_commit(bitmap, start, end, value), nr_changed);
+	assert_int_equal(bitmap->nr_true, value ? nr_true + nr_changed : nr_true - nr_changed);
 	assert_int_equal(bitmap->nr_bytes, shim_allocated);
 }
 
