@@ -312,6 +312,24 @@ int gmem_exclude(struct gmem_vm *vm, uint64_t gpa, uint64_t size,
  */
 int gmem_unbind(struct gmem_vm *vm, uint64_t gpa, const struct gmem_bind_opts *opts);
 
+/*
+ * In calls of these four @opts can be left out, which means NULL: gmem_map(gmem, &hva),
+ * gmem_bind(gmem, slot, gpa, offset, size).
+ */
+#define GMEM_PICK(a, b, c, d, e, f, g, h, macro, ...) macro
+#define GMEM_ALL(...) __VA_ARGS__
+#define GMEM_NULL_FIRST(argument) NULL, argument
+#define GMEM_NULL_LAST(argument) argument, NULL
+#define GMEM_IF_ONE(macro, ...)							\
+	GMEM_PICK(__VA_ARGS__, GMEM_ALL, GMEM_ALL, GMEM_ALL, GMEM_ALL, GMEM_ALL, GMEM_ALL,	\
+		  GMEM_ALL, macro, 0)(__VA_ARGS__)
+#define gmem_map(gmem, ...) (gmem_map)(gmem, GMEM_IF_ONE(GMEM_NULL_FIRST, __VA_ARGS__))
+#define gmem_bind(gmem, slot, gpa, offset, ...) \
+	(gmem_bind)(gmem, slot, gpa, offset, GMEM_IF_ONE(GMEM_NULL_LAST, __VA_ARGS__))
+#define gmem_exclude(vm, gpa, ...) \
+	(gmem_exclude)(vm, gpa, GMEM_IF_ONE(GMEM_NULL_LAST, __VA_ARGS__))
+#define gmem_unbind(vm, ...) (gmem_unbind)(vm, GMEM_IF_ONE(GMEM_NULL_LAST, __VA_ARGS__))
+
 /* ---- Listeners ------------------------------------------------------------ */
 
 /* A part of a request, all of it bound at @gpa, or at GMEM_NO_GPA if it is not. */
