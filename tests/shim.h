@@ -35,6 +35,7 @@ typedef unsigned long pgoff_t;
 #define RCU_INIT_POINTER(p, value)	((p) = (value))
 #define rcu_assign_pointer(p, value)	((p) = (value))
 #define rcu_dereference(p)		(p)
+#define rcu_access_pointer(p)		rcu_dereference(p)
 #define rcu_dereference_protected(p, c)	(p)
 #define rcu_read_lock()
 #define rcu_read_unlock()

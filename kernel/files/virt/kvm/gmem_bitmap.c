@@ -85,29 +85,55 @@ static const void *gmem_bitmap_lookup(const struct kvm_gmem_bitmap *bitmap, pgof
 	return entry;
 }
 
-/*
- * How many bits that has changed.  Readers of other bits in the same word run at the
- * same time, hence the marked accesses.  No other writer does.
- */
-static pgoff_t gmem_bitmap_set_bits(struct leaf *leaf, unsigned int first,
-				    unsigned int nr, bool value)
+/* The leaf of @index, for writers; NULL where all of its pages have one value. */
+static struct leaf *gmem_bitmap_leaf(const struct kvm_gmem_bitmap *bitmap, pgoff_t index)
 {
-	unsigned int end = first + nr;
-	pgoff_t nr_changed = 0;
+	void *entry = entry_protected(&bitmap->root);
+	unsigned int level;
 
-	while (first < end) {
-		unsigned long *word = &leaf->bits[BIT_WORD(first)];
-		unsigned int bit = first % BITS_PER_LONG;
-		unsigned int n = min(end - first, BITS_PER_LONG - bit);
-		unsigned long mask = GENMASK(bit + n - 1, bit);
-		unsigned long new = value ? *word | mask : *word & ~mask;
+	for (level = bitmap->height; level && !is_uniform(entry); level--)
+		entry = entry_protected(&((struct node *)entry)->entries[entry_of(index, level)]);
 
-		nr_changed += hweight_long(*word ^ new);
-		WRITE_ONCE(*word, new);
-		first += n;
-	}
+	return is_uniform(entry) ? NULL : entry;
+}
 
-	return nr_changed;
+static bool gmem_bitmap_is_one_leaf(pgoff_t start, pgoff_t end)
+{
+	return start / LEAF_PAGES == (end - 1) / LEAF_PAGES;
+}
+
+/*
+ * How many bits of @mask that has changed.  Readers of other bits in the same word run
+ * at the same time, hence the marked accesses.  No other writer does.
+ */
+static __always_inline pgoff_t gmem_bitmap_set_word(unsigned long *word, unsigned long mask,
+						    bool value)
+{
+	unsigned long change = (value ? ~*word : *word) & mask;
+
+	WRITE_ONCE(*word, *word ^ change);
+	/* Mostly a whole word, and to count its bits costs more than to look. */
+	return change == ~0UL ? BITS_PER_LONG : hweight_long(change);
+}
+
+/* How many bits of [first, end) that has changed. */
+static pgoff_t gmem_bitmap_set_bits(struct leaf *leaf, unsigned int first,
+				    unsigned int end, bool value)
+{
+	unsigned long from = GENMASK(BITS_PER_LONG - 1, first % BITS_PER_LONG);
+	unsigned long to = GENMASK((end - 1) % BITS_PER_LONG, 0);
+	unsigned long *last = &leaf->bits[BIT_WORD(end - 1)];
+	unsigned long *word = &leaf->bits[BIT_WORD(first)];
+	pgoff_t nr_changed;
+
+	if (word == last)
+		return gmem_bitmap_set_word(word, from & to, value);
+
+	nr_changed = gmem_bitmap_set_word(word, from, value);
+	while (++word < last)
+		nr_changed += gmem_bitmap_set_word(word, ~0UL, value);
+
+	return nr_changed + gmem_bitmap_set_word(last, to, value);
 }
 
 static size_t size_of_entry(unsigned int level)
@@ -165,9 +191,18 @@ static pgoff_t gmem_bitmap_count(const void *entry, unsigned int level, bool val
 	return count;
 }
 
-/* Free what no new reader can find any more, and all that is below it. */
+/* Free what no new reader can find any more, and nothing below it. */
 static void gmem_bitmap_free_entry(struct kvm_gmem_bitmap *bitmap, void *entry,
 				   unsigned int level)
+{
+	WRITE_ONCE(bitmap->nr_bytes, bitmap->nr_bytes - size_of_entry(level));
+	kfree_rcu_mightsleep(entry);
+	cond_resched();
+}
+
+/* The same, and all that is below it. */
+static void gmem_bitmap_free_tree(struct kvm_gmem_bitmap *bitmap, void *entry,
+				  unsigned int level)
 {
 	struct node *node = entry;
 	unsigned int i;
@@ -176,12 +211,10 @@ static void gmem_bitmap_free_entry(struct kvm_gmem_bitmap *bitmap, void *entry,
 		void *below = entry_protected(&node->entries[i]);
 
 		if (!is_uniform(below))
-			gmem_bitmap_free_entry(bitmap, below, level - 1);
+			gmem_bitmap_free_tree(bitmap, below, level - 1);
 	}
 
-	WRITE_ONCE(bitmap->nr_bytes, bitmap->nr_bytes - size_of_entry(level));
-	kfree_rcu_mightsleep(entry);
-	cond_resched();
+	gmem_bitmap_free_entry(bitmap, entry, level);
 }
 
 static void gmem_bitmap_replace_entry(struct kvm_gmem_bitmap *bitmap, void __rcu **entry,
@@ -191,7 +224,7 @@ static void gmem_bitmap_replace_entry(struct kvm_gmem_bitmap *bitmap, void __rcu
 
 	rcu_assign_pointer(*entry, uniform(value));
 	if (!is_uniform(old))
-		gmem_bitmap_free_entry(bitmap, old, level);
+		gmem_bitmap_free_tree(bitmap, old, level);
 }
 
 static bool gmem_bitmap_leaf_is_uniform(const struct leaf *leaf)
@@ -224,21 +257,22 @@ static void gmem_bitmap_collapse(struct kvm_gmem_bitmap *bitmap, void __rcu **en
 		return;
 
 	if (!level) {
-		if (gmem_bitmap_leaf_is_uniform(leaf))
-			gmem_bitmap_replace_entry(bitmap, entry, level, test_bit(0, leaf->bits));
-		return;
-	}
-
-	first = entry_protected(&node->entries[0]);
-	if (!is_uniform(first))
-		return;
-
-	for (i = 1; i < NODE_ENTRIES; i++) {
-		if (entry_protected(&node->entries[i]) != first)
+		if (!gmem_bitmap_leaf_is_uniform(leaf))
 			return;
+		first = uniform(test_bit(0, leaf->bits));
+	} else {
+		first = entry_protected(&node->entries[0]);
+		if (!is_uniform(first))
+			return;
+
+		for (i = 1; i < NODE_ENTRIES; i++) {
+			if (entry_protected(&node->entries[i]) != first)
+				return;
+		}
 	}
 
-	gmem_bitmap_replace_entry(bitmap, entry, level, first == uniform(true));
+	rcu_assign_pointer(*entry, first);
+	gmem_bitmap_free_entry(bitmap, old, level);
 }
 
 /* Make a boundary at @index possible, on the way to storing @value next to it. */
@@ -330,6 +364,17 @@ static void gmem_bitmap_take_spare(struct kvm_gmem_bitmap *bitmap, pgoff_t start
 		gmem_bitmap_coarsen(bitmap, &bitmap->root, bitmap->height, spare);
 }
 
+/* Set [start, end), which is part of @leaf.  How many pages that has changed. */
+static pgoff_t gmem_bitmap_store_leaf(struct kvm_gmem_bitmap *bitmap, struct leaf *leaf,
+				      pgoff_t start, pgoff_t end, bool value)
+{
+	unsigned int first = start % LEAF_PAGES;
+	pgoff_t count = gmem_bitmap_set_bits(leaf, first, first + (end - start), value);
+
+	gmem_bitmap_spare(bitmap, leaf, start);
+	return count;
+}
+
 /*
  * Set the part of [start, end) that is below @entry, which begins at @base.  How many
  * pages that has changed.  A leaf that becomes spare makes another one go, but none of
@@ -340,7 +385,7 @@ static pgoff_t gmem_bitmap_store(struct kvm_gmem_bitmap *bitmap, void __rcu **en
 				 pgoff_t end, bool value)
 {
 	void *old = entry_protected(entry);
-	pgoff_t first, last, count = 0;
+	pgoff_t first, last, below, child, nr_whole, count = 0;
 	struct node *node = old;
 	unsigned int i;
 
@@ -360,26 +405,26 @@ static pgoff_t gmem_bitmap_store(struct kvm_gmem_bitmap *bitmap, void __rcu **en
 	first = max(start, base);
 	last = min(end, base + span(level)) - 1;
 
-	if (!level) {
-		count = gmem_bitmap_set_bits(old, first - base, last - first + 1, value);
-		gmem_bitmap_spare(bitmap, old, base);
-		return count;
-	}
+	if (!level)
+		return gmem_bitmap_store_leaf(bitmap, old, first, last + 1, value);
 
-	for (i = entry_of(first, level); i <= entry_of(last, level); i++) {
-		pgoff_t child = base + ((pgoff_t)i << shift(level - 1));
-		void __rcu **below = &node->entries[i];
+	below = span(level - 1);
+	/* Children that begin at so many pages from @start on are stored as a whole. */
+	nr_whole = end - start < below ? 0 : end - start - below + 1;
+	i = entry_of(first, level);
+	for (child = base + i * below; child <= last; child += below, i++) {
+		void *old_below = entry_protected(&node->entries[i]);
 
-		/* Most are uniform and stay so. */
-		if (is_uniform(entry_protected(below)) && start <= child &&
-		    child + span(level - 1) <= end) {
-			if (entry_protected(below) != uniform(value)) {
-				count += span(level - 1);
-				rcu_assign_pointer(*below, uniform(value));
-			}
+		/* Most are uniform, and stay so. */
+		if (old_below == uniform(value))
+			continue;
+
+		if (old_below == uniform(!value) && child - start < nr_whole) {
+			rcu_assign_pointer(node->entries[i], uniform(value));
+			count += below;
 		} else {
-			count += gmem_bitmap_store(bitmap, below, level - 1, child, start, end,
-						   value);
+			count += gmem_bitmap_store(bitmap, &node->entries[i], level - 1, child,
+						   start, end, value);
 		}
 	}
 	gmem_bitmap_collapse(bitmap, entry, level);
@@ -417,9 +462,14 @@ void kvm_gmem_bitmap_destroy(struct kvm_gmem_bitmap *bitmap)
 
 bool kvm_gmem_bitmap_test(const struct kvm_gmem_bitmap *bitmap, pgoff_t index)
 {
+	const void *root = rcu_access_pointer(bitmap->root);
 	const struct node *parent;
 	const struct leaf *leaf;
 	unsigned int level;
+
+	/* Most files have one value, and nothing that could go away. */
+	if (is_uniform(root))
+		return root == uniform(true);
 
 	guard(rcu)();
 
@@ -530,11 +580,13 @@ int kvm_gmem_bitmap_reserve(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 {
 	int r;
 
-	gmem_bitmap_take_spare(bitmap, start, round_end(bitmap, end));
+	end = round_end(bitmap, end);
+	gmem_bitmap_take_spare(bitmap, start, end);
 
 	r = gmem_bitmap_refine(bitmap, start, value, err_index);
-	if (!r)
-		r = gmem_bitmap_refine(bitmap, round_end(bitmap, end), value, err_index);
+	/* A leaf that @start lies within is one for @end, too. */
+	if (!r && (IS_ALIGNED(start, LEAF_PAGES) || !gmem_bitmap_is_one_leaf(start, end)))
+		r = gmem_bitmap_refine(bitmap, end, value, err_index);
 	if (r) {
 		*err_index = max(*err_index, start);
 		kvm_gmem_bitmap_release(bitmap, start, end);
@@ -550,14 +602,23 @@ int kvm_gmem_bitmap_reserve(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 pgoff_t kvm_gmem_bitmap_commit(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 			       pgoff_t end, bool value)
 {
+	pgoff_t last = round_end(bitmap, end);
+	struct leaf *leaf = NULL;
 	pgoff_t count;
+
+	if (last - start < LEAF_PAGES && gmem_bitmap_is_one_leaf(start, last))
+		leaf = gmem_bitmap_leaf(bitmap, start);
 
 	if (!start && end >= bitmap->nr_pages) {
 		count = value ? bitmap->nr_pages - bitmap->nr_true : bitmap->nr_true;
 		gmem_bitmap_replace_entry(bitmap, &bitmap->root, bitmap->height, value);
 	} else {
-		count = gmem_bitmap_store(bitmap, &bitmap->root, bitmap->height, 0, start,
-					  round_end(bitmap, end), value);
+		/* A part of a leaf leaves the nodes above as they are. */
+		if (leaf)
+			count = gmem_bitmap_store_leaf(bitmap, leaf, start, last, value);
+		else
+			count = gmem_bitmap_store(bitmap, &bitmap->root, bitmap->height, 0,
+						  start, last, value);
 		/* What is beyond the end has changed with the last page. */
 		if (end >= bitmap->nr_pages && bitmap->end_value != value)
 			count -= span(bitmap->height) - bitmap->nr_pages;
@@ -576,19 +637,6 @@ void kvm_gmem_bitmap_release(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 	gmem_bitmap_coarsen(bitmap, &bitmap->root, bitmap->height, start);
 	if (end < bitmap->nr_pages)
 		gmem_bitmap_coarsen(bitmap, &bitmap->root, bitmap->height, end);
-}
-
-/* The leaf of @index, for writers; NULL where all of its pages have one value. */
-static struct leaf *gmem_bitmap_leaf(const struct kvm_gmem_bitmap *bitmap, pgoff_t index)
-{
-	const struct node *parent;
-	unsigned int level;
-	const void *leaf;
-
-	guard(rcu)();
-
-	leaf = gmem_bitmap_lookup(bitmap, index, &level, &parent);
-	return is_uniform(leaf) ? NULL : (struct leaf *)leaf;
 }
 
 /*
