@@ -70,6 +70,17 @@ static unsigned long gmem_fault_unmapped(struct vm_fault *vmf, pgoff_t first,
 	return pages;
 }
 
+/* A hint: in memory that is touched for the first time there is nothing around. */
+static bool gmem_fault_skips_around(struct inode *inode)
+{
+	struct kvm_gmem_state *state = kvm_gmem_state(inode);
+	u8 skips = READ_ONCE(state->around_skips);
+
+	if (skips)
+		WRITE_ONCE(state->around_skips, skips - 1);
+	return skips;
+}
+
 /*
  * Map what is there, up to date, healthy and shared of [first, last], at most a
  * word of pages, which is in the VMA and below one page table.
@@ -79,15 +90,8 @@ static vm_fault_t gmem_fault_map(struct vm_fault *vmf, pgoff_t first, pgoff_t la
 	struct inode *inode = file_inode(vmf->vma->vm_file);
 	struct kvm_gmem_state *state = kvm_gmem_state(inode);
 	unsigned int nr = last - first + 1, from, to;
-	u8 skips = READ_ONCE(state->around_skips);
 	unsigned long pages;
 	vm_fault_t ret = 0;
-
-	/* A hint: in memory that is touched for the first time there is nothing. */
-	if (skips) {
-		WRITE_ONCE(state->around_skips, skips - 1);
-		return 0;
-	}
 
 	pages = ~kvm_gmem_bitmap_read(&state->private, first, nr) & GENMASK(nr - 1, 0);
 	if (pages)
@@ -111,7 +115,7 @@ vm_fault_t kvm_gmem_map_pages(struct vm_fault *vmf, pgoff_t first, pgoff_t last)
 
 	/* fault_around_bytes may have been made larger than a word of pages. */
 	if (!kvm_gmem_is_in_place(inode) || last - first >= BITS_PER_LONG ||
-	    !filemap_invalidate_trylock_shared(inode->i_mapping))
+	    gmem_fault_skips_around(inode) || !filemap_invalidate_trylock_shared(inode->i_mapping))
 		return 0;
 
 	ret = gmem_fault_map(vmf, first, last);
@@ -130,7 +134,8 @@ static void gmem_fault_map_around(struct vm_fault *vmf)
 	pgoff_t vma_first = vma->vm_pgoff, vma_last = vma_first + vma_pages(vma) - 1;
 	pgoff_t first, last, before = pte_index(vmf->address) % AROUND_PAGES;
 
-	if (!(vmf->flags & FAULT_FLAG_WRITE) || uffd_disable_fault_around(vma))
+	if (!(vmf->flags & FAULT_FLAG_WRITE) ||
+	    gmem_fault_skips_around(file_inode(vma->vm_file)) || uffd_disable_fault_around(vma))
 		return;
 
 	first = vmf->pgoff - min(before, vmf->pgoff - vma_first);

@@ -57,8 +57,8 @@ struct kvm_gmem_state {
 #endif
 };
 
-/* Provided by guest_memfd.c. */
-struct kvm_gmem_state *kvm_gmem_state(struct inode *inode);
+/* Provided by guest_memfd.c: a part of the inode, which is not looked at. */
+struct kvm_gmem_state *kvm_gmem_state(struct inode *inode) __attribute_const__;
 
 bool kvm_gmem_flags_are_valid(struct kvm *kvm, u64 flags);
 
