@@ -59,6 +59,7 @@ static_assert(offsetof(struct kvm_memory_attributes2, reserved) == 40);
  */
 struct part {
 	struct inode *inode;
+	struct kvm_gmem_state *state;
 	pgoff_t start;
 	pgoff_t end;
 	pgoff_t shift;
@@ -129,7 +130,6 @@ static bool gmem_convert_is_held(struct folio *folio)
 /* The first folio from @start on that is to change and may refuse to. */
 static struct folio *gmem_convert_find(struct request *rq, struct part *part, pgoff_t start)
 {
-	struct kvm_gmem_state *state = kvm_gmem_state(part->inode);
 	XA_STATE(xas, &part->inode->i_mapping->i_pages, start);
 	unsigned int nr_seen = 0;
 	struct folio *folio;
@@ -143,7 +143,7 @@ static struct folio *gmem_convert_find(struct request *rq, struct part *part, pg
 
 		if ((folio_test_hwpoison(folio) ||
 		     (rq->to_private && folio_ref_count(folio) > PAGE_CACHE_REFS)) &&
-		    kvm_gmem_state_is_private(state, folio->index) != rq->to_private)
+		    kvm_gmem_state_is_private(part->state, folio->index) != rq->to_private)
 			return folio;
 
 		if (++nr_seen % XA_CHECK_SCHED == 0) {
@@ -169,7 +169,7 @@ static int gmem_convert_check(struct request *rq, struct part *part)
 	struct folio *folio;
 
 	/* Holders do not matter to shared. */
-	if (!rq->to_private && !READ_ONCE(kvm_gmem_state(part->inode)->had_poison))
+	if (!rq->to_private && !READ_ONCE(part->state->had_poison))
 		return 0;
 
 	while ((folio = gmem_convert_find(rq, part, start))) {
@@ -324,7 +324,7 @@ static int gmem_convert_lock(struct request *rq)
 
 static int gmem_convert_reserve_file(struct request *rq, struct part *part)
 {
-	struct kvm_gmem_bitmap *private = &kvm_gmem_state(part->inode)->private;
+	struct kvm_gmem_bitmap *private = &part->state->private;
 	pgoff_t err_index;
 	int r;
 
@@ -356,8 +356,7 @@ static void gmem_convert_release_file(struct request *rq, struct part *part)
 
 	kvm_gmem_content_release(part->inode, part->start, part->end, rq->to_private,
 				 rq->policy);
-	kvm_gmem_bitmap_release(&kvm_gmem_state(part->inode)->private, part->start,
-				part->end);
+	kvm_gmem_bitmap_release(&part->state->private, part->start, part->end);
 }
 
 /*
@@ -366,8 +365,8 @@ static void gmem_convert_release_file(struct request *rq, struct part *part)
  */
 static void gmem_convert_commit_file(struct request *rq, struct part *part)
 {
-	struct kvm_gmem_state *state = kvm_gmem_state(part->inode);
 	pgoff_t start = part->start, end = part->end;
+	struct kvm_gmem_state *state = part->state;
 	struct inode *inode = part->inode;
 	pgoff_t nr_changed;
 	bool keep;
@@ -514,13 +513,13 @@ static void gmem_convert_unmap_ahead(struct request *rq)
 	int i;
 
 	for (i = 0; rq->to_private && i < rq->nr_parts; i++) {
-		struct inode *inode = rq->parts[i].inode;
 		pgoff_t start = rq->parts[i].start, end = rq->parts[i].end;
+		struct inode *inode = rq->parts[i].inode;
 
 		if (!inode)
 			continue;
 
-		start = kvm_gmem_bitmap_find(&kvm_gmem_state(inode)->private, start, end, false);
+		start = kvm_gmem_bitmap_find(&rq->parts[i].state->private, start, end, false);
 		if (start < end && (rq->unmap || kvm_gmem_seems_mapped(inode, start, end)))
 			kvm_gmem_unmap(inode, start, end);
 	}
@@ -620,6 +619,7 @@ static int gmem_convert(struct request *rq, int (*try)(struct request *rq))
 static int gmem_convert_check_fields(const struct kvm_memory_attributes2 *attrs, u64 limit)
 {
 	u64 policy = attrs->flags & KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_MASK;
+	u64 reserved = 0;
 	int i;
 
 	if (attrs->flags != policy ||
@@ -627,10 +627,10 @@ static int gmem_convert_check_fields(const struct kvm_memory_attributes2 *attrs,
 		return -EINVAL;
 	if (attrs->attributes & ~KVM_MEMORY_ATTRIBUTE_PRIVATE)
 		return -EINVAL;
-	for (i = 0; i < ARRAY_SIZE(attrs->reserved); i++) {
-		if (attrs->reserved[i])
-			return -EINVAL;
-	}
+	for (i = 0; i < ARRAY_SIZE(attrs->reserved); i++)
+		reserved |= attrs->reserved[i];
+	if (reserved)
+		return -EINVAL;
 	if (!PAGE_ALIGNED(attrs->offset) || !PAGE_ALIGNED(attrs->size))
 		return -EINVAL;
 	if (!attrs->size || attrs->offset >= limit ||
@@ -723,7 +723,7 @@ static void gmem_convert_trace(struct request *rq, struct inode *inode, int r, b
 static long gmem_convert_end(struct request *rq, struct inode *inode, int r,
 			     struct kvm_memory_attributes2 __user *uattrs)
 {
-	atomic64_t *refusals = gmem_convert_refusals(rq->kvm, r);
+	atomic64_t *refusals = r ? gmem_convert_refusals(rq->kvm, r) : NULL;
 
 	if (refusals)
 		atomic64_inc(refusals);
@@ -752,9 +752,8 @@ static bool gmem_convert_was_last(struct request *rq, struct kvm_gmem_state *sta
  * Has the whole range been as requested at one instant?  Then there is nothing to
  * do, and nobody has to wait for it.
  */
-static bool gmem_convert_is_done(struct request *rq, struct inode *inode)
+static bool gmem_convert_is_done(struct request *rq, struct kvm_gmem_state *state)
 {
-	struct kvm_gmem_state *state = kvm_gmem_state(inode);
 	unsigned int seq;
 
 	return raw_seqcount_try_begin(&state->private_seq, seq) &&
@@ -785,9 +784,11 @@ static int gmem_convert_try_file(struct request *rq)
 static long gmem_convert_file_ioctl(struct kvm *kvm, struct inode *inode,
 				    struct kvm_memory_attributes2 __user *uattrs)
 {
-	struct kvm_memory_attributes2 attrs;
-	struct request rq;
-	struct part part;
+	/* Each is written whole before it is read: clearing them first would show. */
+	struct kvm_memory_attributes2 attrs __uninitialized;
+	struct request rq __uninitialized;
+	struct part part __uninitialized;
+	struct kvm_gmem_state *state;
 	int r;
 
 	if (kvm->mm != current->mm || READ_ONCE(kvm->vm_dead))
@@ -805,10 +806,17 @@ static long gmem_convert_file_ioctl(struct kvm *kvm, struct inode *inode,
 	if (!gmem_convert_policy_is_supported(&rq))
 		return gmem_convert_end(&rq, inode, -EOPNOTSUPP, uattrs);
 
-	if (gmem_convert_is_done(&rq, inode))
+	state = kvm_gmem_state(inode);
+	if (gmem_convert_is_done(&rq, state))
 		return gmem_convert_end(&rq, inode, 0, uattrs);
 
-	part = (struct part){ .inode = inode, .start = rq.start, .end = rq.end, .locks = true };
+	part = (struct part){
+		.inode = inode,
+		.state = state,
+		.start = rq.start,
+		.end = rq.end,
+		.locks = true,
+	};
 	rq.parts = &part;
 	rq.nr_parts = 1;
 	r = gmem_convert(&rq, gmem_convert_try_file);
@@ -854,6 +862,7 @@ static int gmem_convert_add_part(struct request *rq, struct kvm_memory_slot *slo
 
 	/* slots_lock keeps the file's release from going on, and so the inode. */
 	part->inode = file_inode(slot->gmem.file);
+	part->state = slot->gmem.state;
 	part->shift = slot->base_gfn - slot->gmem.pgoff;
 	part->start -= part->shift;
 	part->end -= part->shift;
@@ -970,8 +979,8 @@ static int gmem_convert_try_vm(struct request *rq)
 long kvm_gmem_convert_vm_ioctl(struct kvm *kvm, void __user *argp)
 {
 	struct kvm_memory_attributes2 __user *uattrs = argp;
-	struct kvm_memory_attributes2 attrs;
-	struct request rq;
+	struct kvm_memory_attributes2 attrs __uninitialized;
+	struct request rq __uninitialized;
 	int r;
 
 	if (!kvm_gmem_supported_attributes(kvm))
