@@ -179,18 +179,21 @@ kernel: ## build the release kernel
 .PHONY: cli
 cli: $(O)/cli$(SUFFIX)/gmem ## build the gmem command, static
 
-# What is named after an architecture is compiled for it alone, and the benchmark for x86.
+# What is named after an architecture is compiled for it alone, and bench for x86.
 OTHER := $(if $(filter arm64,$(ARCH)),x86,arm64)
 
 CLI := $(patsubst cli/%.c,$(O)/cli$(SUFFIX)/%.o,$(filter-out %_$(OTHER).c,$(wildcard cli/*.c)))
+BENCH := $(if $(filter x86_64,$(ARCH)),$(patsubst bench/%.c,$(O)/bench/%.o,$(wildcard bench/*.c)))
+COMMON := $(patsubst common/%.c,$(O)/common$(SUFFIX)/%.o,$(wildcard common/*.c))
 
-BENCH_SOURCES := $(if $(filter arm64,$(ARCH)),bench/absent_arm64.c,$(filter-out %_arm64.c,$(wildcard bench/*.c)))
-BENCH := $(patsubst bench/%.c,$(O)/bench$(SUFFIX)/%.o,$(BENCH_SOURCES))
-
-$(O)/cli$(SUFFIX)/gmem: $(CLI) $(BENCH) $(O)/lib$(SUFFIX)/libgmem.a
+$(O)/cli$(SUFFIX)/gmem: $(CLI) $(BENCH) $(COMMON) $(O)/lib$(SUFFIX)/libgmem.a
 	$(CC) $(LDFLAGS) $(CROSS_FLAGS) -static -pthread -o $@ $^ -lpng -lz -lm
 
-$(O)/bench$(SUFFIX)/%.o: bench/%.c
+$(O)/common$(SUFFIX)/%.o: common/%.c
+	@mkdir -p $(@D)
+	$(CC) $(C) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(O)/bench/%.o: bench/%.c
 	@mkdir -p $(@D)
 	$(CC) $(C) $(CPPFLAGS) $(CFLAGS) -pthread -Ilib $(UAPI) -c -o $@ $<
 
@@ -210,6 +213,6 @@ include tests/build.mk
 clean: ## remove what was made, except downloads and the compiler's cache
 	rm -rf $(filter-out $(O)/download,$(wildcard $(O)/*)) $(O)/*.lock
 
--include $(CLI:.o=.d) $(BENCH:.o=.d)
+-include $(CLI:.o=.d) $(BENCH:.o=.d) $(COMMON:.o=.d)
 
 .DELETE_ON_ERROR:

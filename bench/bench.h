@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "../cli/die.h"
+#include "../common/die.h"
 #include "kvm_abi.h"
 
 #define KIB		(1ull << 10)
@@ -35,8 +35,6 @@ struct bench {
 extern const struct bench bench_floors, bench_conversion, bench_round_trip,
 	bench_cells, bench_mixed, bench_pattern, bench_tracking, bench_peak, bench_scaling,
 	bench_beside, bench_device, bench_profile;
-
-int cmd_bench(int argc, char **argv);
 
 /*
  * The clock: nanoseconds, or instructions where the emulator's TSC counts them.
@@ -71,9 +69,6 @@ size_t record_nr(const struct key *key);
 /* Quantile @q of 0 to 1, NAN without samples. */
 double record_quantile(const struct key *key, double q);
 #define record_median(key) record_quantile(key, 0.5)
-/* Before anything is measured: a path that cannot be written is no surprise then. */
-FILE *record_open(const char *path);
-void record_write(FILE *to, const char *path, void (*print)(FILE *to));
 void record_csv(FILE *to);
 void record_json(FILE *to);
 void record_print(void);

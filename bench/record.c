@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* Samples: kept as they come, written raw, summed up on request. */
+/* Samples: kept as they come, printed raw, summed up on request. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,32 +78,6 @@ double record_quantile(const struct key *key, double q)
 	free(values);
 
 	return result;
-}
-
-FILE *record_open(const char *path)
-{
-	FILE *to = strcmp(path, "-") ? fopen(path, "w") : stdout;
-
-	if (!to)
-		die("cannot write '%s'", path);
-	return to;
-}
-
-/* All at once: errno is that of the write that failed. */
-void record_write(FILE *to, const char *path, void (*print)(FILE *to))
-{
-	char *text = NULL;
-	size_t size;
-	FILE *memory = open_memstream(&text, &size);
-
-	if (!memory)
-		die("no memory for '%s'", path);
-	print(memory);
-	if (fclose(memory))
-		die("no memory for '%s'", path);
-	if (fwrite(text, 1, size, to) != size || fflush(to) || (to != stdout && fclose(to)))
-		die("cannot write '%s'", path);
-	free(text);
 }
 
 void record_csv(FILE *to)

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "die.h"
+#include "../common/die.h"
 #include "gmem.h"
 
 #define PAGE 4096ul
@@ -21,6 +21,7 @@ int cmd_who(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 
 /*
  * A VM with one vCPU and private memory; guest.h has its type.  VM_DATA is where the

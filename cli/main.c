@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /* gmem: one table of verbs, which is the help text too. */
-#include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "../bench/bench.h"
 #include "cmd.h"
 #include "output.h"
 
@@ -25,40 +21,6 @@ static const struct {
 	{ "trace", cmd_trace, "the conversions of this host's VMs, as they happen" },
 	{ "bench", cmd_bench, "measure what conversions cost, in place and with two backings" },
 };
-
-void die(const char *format, ...)
-{
-	int error = errno;
-	va_list args;
-
-	fflush(stdout);
-	fputs("gmem: ", stderr);
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	if (error)
-		fprintf(stderr, ": %s", strerror(error));
-	fputc('\n', stderr);
-	exit(EXIT_WRONG);
-}
-
-void die_usage(const char *format, ...)
-{
-	va_list args;
-
-	fputs("gmem: ", stderr);
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputs("; --help says more\n", stderr);
-	exit(EXIT_USAGE);
-}
-
-void die_unsupported(const char *lacking)
-{
-	fprintf(stderr, "gmem: %s\n", lacking);
-	exit(EXIT_UNSUPPORTED);
-}
 
 static int usage(FILE *to)
 {

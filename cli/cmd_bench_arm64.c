@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bench.h"
+#include "cmd.h"
 
 int cmd_bench(int argc, char **argv)
 {

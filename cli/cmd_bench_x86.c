@@ -6,10 +6,12 @@
 #include <getopt.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "bench.h"
+#include "../bench/bench.h"
+#include "cmd.h"
 
 static const struct bench *const benches[] = {
 	&bench_floors, &bench_conversion, &bench_round_trip, &bench_cells, &bench_mixed,
@@ -62,6 +64,33 @@ static void run(const struct bench *bench)
 	fprintf(stderr, "measured %s in %ld s\n", bench->name, ended.tv_sec - began.tv_sec);
 }
 
+/* Before anything is measured: a path that cannot be written is no surprise then. */
+static FILE *open_file(const char *path)
+{
+	FILE *to = strcmp(path, "-") ? fopen(path, "w") : stdout;
+
+	if (!to)
+		die("cannot write '%s'", path);
+	return to;
+}
+
+/* All at once: errno is that of the write that failed. */
+static void write_file(FILE *to, const char *path, void (*print)(FILE *to))
+{
+	char *text = NULL;
+	size_t size;
+	FILE *memory = open_memstream(&text, &size);
+
+	if (!memory)
+		die("no memory for '%s'", path);
+	print(memory);
+	if (fclose(memory))
+		die("no memory for '%s'", path);
+	if (fwrite(text, 1, size, to) != size || fflush(to) || (to != stdout && fclose(to)))
+		die("cannot write '%s'", path);
+	free(text);
+}
+
 int cmd_bench(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -107,9 +136,9 @@ int cmd_bench(int argc, char **argv)
 		die_usage("'%s' cannot have both CSV and JSON", csv);
 
 	if (csv)
-		csv_file = record_open(csv);
+		csv_file = open_file(csv);
 	if (json)
-		json_file = record_open(json);
+		json_file = open_file(json);
 	/* Samples on the heap: one more mapping makes every fault of this process dearer. */
 	mallopt(M_MMAP_THRESHOLD, 32 * MIB);
 	clock_init(instructions);
@@ -125,9 +154,9 @@ int cmd_bench(int argc, char **argv)
 	record_print();
 	targets_print();
 	if (csv)
-		record_write(csv_file, csv, record_csv);
+		write_file(csv_file, csv, record_csv);
 	if (json)
-		record_write(json_file, json, record_json);
+		write_file(json_file, json, record_json);
 
 	return EXIT_OK;
 }
