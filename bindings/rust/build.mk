@@ -11,10 +11,10 @@ CARGO := env PATH=/usr/bin:/bin CARGO_HOME=$(O)/rust/home CARGO_TERM_COLOR=never
 RUST_FLAGS := --locked --offline --manifest-path $(RUST)/Cargo.toml
 
 # The library with its system calls bound to the fake's.
-$(O)/rust/fake/libgmem.a: $(LIB_OBJECTS) tests/fake_kvm.c tests/fake_kvm.h $(RUST)/tests/fake/fake.c $(RUST)/build.mk
+$(O)/rust/fake/libgmem.a: $(LIB_OBJECTS) tests/fake_kvm.c tests/fake_kvm.h $(RUST)/tests/fake_kvm/fake.c $(RUST)/build.mk
 	@mkdir -p $(@D)
 	$(CC) $(C) $(CFLAGS) -Ilib -Itests $(UAPI) -fPIC -c -o $(@D)/fake_kvm.o tests/fake_kvm.c
-	$(CC) $(C) $(CFLAGS) -Ilib -Itests $(UAPI) -fPIC -c -o $(@D)/fake.o $(RUST)/tests/fake/fake.c
+	$(CC) $(C) $(CFLAGS) -Ilib -Itests $(UAPI) -fPIC -c -o $(@D)/fake.o $(RUST)/tests/fake_kvm/fake.c
 	$(LD) -r $(subst $(comma), ,$(WRAP:-Wl$(comma)%=%)) -o $(@D)/all.o $(LIB_OBJECTS) $(@D)/fake_kvm.o $(@D)/fake.o
 	rm -f $@
 	$(AR) rcs $@ $(@D)/all.o
