@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * In the machine: what libgmem(7) answers to the author of a VMM, tried.  gmem_host_test has
- * NUMA, dumps and marks in place, by the kernel's calls alone.  TAP.
+ * In the machine: what libgmem(7) answers to the author of a VMM, tried.  gmem_host_test,
+ * gmem_migration_test and gmem_userfaultfd_test have dumps, NUMA and marks in place, by the
+ * kernel's calls alone.  TAP.
  */
 #include <linux/falloc.h>
 #include <linux/mempolicy.h>

@@ -45,8 +45,11 @@ ARCH_PACKAGES="qemu-system-x86 busybox-static libpng-dev zlib1g-dev"
 SYSROOT_PACKAGES=
 
 # The selftests that vm/selftests builds: ours, and the kernel's own.
-OURS=(gmem_convert_test gmem_count_test gmem_fault_test gmem_host_test gmem_model_test
-	gmem_nested_test gmem_show_test gmem_stress_test gmem_vfio_test gmem_wait_test)
+OURS=(gmem_contents_test gmem_convert_test gmem_count_test gmem_deadline_test gmem_error_test
+	gmem_fault_around_test gmem_fault_test gmem_fdinfo_test gmem_host_test gmem_mapping_test
+	gmem_migration_test gmem_mixed_test gmem_model_test gmem_nested_test gmem_range_test
+	gmem_show_test gmem_stress_test gmem_trace_test gmem_transient_test gmem_userfaultfd_test
+	gmem_vfio_test gmem_vm_ioctl_test gmem_wait_test)
 THEIRS=(guest_memfd_test x86/private_mem_conversions_test x86/private_mem_kvm_exits_test
 	pre_fault_memory_test set_memory_region_test kvm_page_table_test
 	vm_types_test x86/userspace_io_test)

@@ -7,10 +7,27 @@
 #ifndef SELFTEST_KVM_GMEM_HARNESS_H
 #define SELFTEST_KVM_GMEM_HARNESS_H
 
+#include "gmem_util.h"
 #include "kvm_test_harness.h"
 
 /* Negative is no limit to poll(), which the harness hands it to. */
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	(-1)
+
+/* A fixture that is one VM with a vCPU and a file of @pages, for cases that need no more. */
+#define GMEM_FIXTURE(fixture, pages)						\
+FIXTURE(fixture) {								\
+	struct gmem_vm g;							\
+};										\
+										\
+FIXTURE_SETUP(fixture)								\
+{										\
+	gmem_vm_create(&self->g, pages, GMEM_IN_PLACE);				\
+}										\
+										\
+FIXTURE_TEARDOWN(fixture)							\
+{										\
+	gmem_vm_destroy(&self->g);						\
+}
 
 #endif /* SELFTEST_KVM_GMEM_HARNESS_H */

@@ -34,6 +34,7 @@
 #define GMEM_GPA	BIT_ULL(32)
 #define GMEM_SLOT	10
 #define GMEM_PAGES	16
+#define GMEM_HALF	(GMEM_PAGES / 2)
 #define GMEM_IN_PLACE	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
 
 struct gmem_vm {
@@ -79,6 +80,26 @@ int __gmem_convert(int fd, u64 offset, u64 size, u64 attributes, u64 policy,
 		   u64 *where);
 /* With the guest's part in it, pages counted as in the file. */
 void gmem_convert(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 policy);
+
+/*
+ * Without the guest's part.  Pages of the file; *@where counts pages, too, and is POISON
+ * if it was not written.  It may be NULL.
+ */
+int try_convert(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 policy, u64 *where);
+/* The same by guest physical address, pages counted from GMEM_GPA. */
+int try_convert_gpa(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 policy, u64 *where);
+
+/*
+ * Another file of @nr_pages, mapped, of which the guest has the second half from its page
+ * @page on, in @slot, and then the first half, in the next slot.  close_other() before the
+ * VM goes.
+ */
+void bind_other(struct gmem_vm *g, struct gmem_vm *other, u64 nr_pages, u64 page, u32 slot);
+void close_other(struct gmem_vm *other);
+
+/* A file that the guest does not have, so that it is asked nothing. */
+int gmem_file_create(struct gmem_vm *g, u64 nr_pages);
+void gmem_file_convert(int fd, u64 page, u64 nr, u64 attributes);
 
 /*
  * What the kernel says of the page at @offset: its attributes, and how many bytes from
@@ -137,13 +158,32 @@ void guest_takes_back(struct gmem_vm *g, u64 page, u64 nr);
 bool is_mappable(struct gmem_vm *g, u64 page);
 void expect_state(struct gmem_vm *g, u64 page, u64 nr, u64 attributes);
 
+/* What tells pages apart, and is neither 0 nor what NONE leaves on x86. */
+static inline u8 letter(u64 page)
+{
+	return 'A' + page;
+}
+
+void write_letters(struct gmem_vm *g);
+/* That nobody holds a page and all bytes are there: both directions, both sides. */
+void expect_letters_and_no_holder(struct gmem_vm *g);
+
 /* The host frame that a page of the mapping is in, as root reads it from /proc. */
 u64 pfn_of(struct gmem_vm *g, u64 page);
+/* Is it in the page tables of this process? */
+bool is_mapped(void *hva);
 
 /* Hold a page of the host's mapping, as a pipe does and as a device would. */
 int pin_in_pipe(void *hva, int pipefd[2]);
 void unpin_pipe(int pipefd[2]);
 int pin_longterm(void *hva, int *fd);
+
+/*
+ * Memory failure: of a page that is mapped here, where false is a kernel that cannot; and of
+ * a frame, as hardware does it, 0 or -errno.
+ */
+bool poison_page(struct gmem_vm *g, u64 page);
+int poison_frame(u64 pfn);
 
 /* Text to a file that is there: 0 or -errno. */
 int write_file(const char *path, const char *text);

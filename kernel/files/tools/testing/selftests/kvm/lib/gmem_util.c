@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +16,9 @@
 
 #include "../../../../../mm/gup_test.h"
 #include "gmem_util.h"
+
+/* In an entry of pagemap. */
+#define PAGEMAP_PRESENT	BIT_ULL(63)
 
 int page_byte(const u8 *page)
 {
@@ -114,6 +118,64 @@ void gmem_convert(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 polic
 		guest_takes_back(g, g->guest_page + page, nr);
 }
 
+int try_convert(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 policy, u64 *where)
+{
+	int r = __gmem_convert(g->fd, page * PAGE_SIZE, nr * PAGE_SIZE, attributes, policy, where);
+
+	if (where && *where != POISON)
+		*where /= PAGE_SIZE;
+
+	return r;
+}
+
+int try_convert_gpa(struct gmem_vm *g, u64 page, u64 nr, u64 attributes, u64 policy, u64 *where)
+{
+	int r = __gmem_convert(g->vm->fd, GMEM_GPA + page * PAGE_SIZE, nr * PAGE_SIZE, attributes,
+			       policy, where);
+
+	if (where && *where != POISON)
+		*where = (*where - GMEM_GPA) / PAGE_SIZE;
+
+	return r;
+}
+
+void bind_other(struct gmem_vm *g, struct gmem_vm *other, u64 nr_pages, u64 page, u32 slot)
+{
+	const u64 half = nr_pages / 2 * PAGE_SIZE, gpa = GMEM_GPA + page * PAGE_SIZE;
+
+	*other = *g;
+	other->nr_pages = nr_pages;
+	other->fd = vm_create_guest_memfd(g->vm, 2 * half, GMEM_IN_PLACE);
+	other->mem = kvm_mmap(2 * half, PROT_READ | PROT_WRITE, MAP_SHARED, other->fd);
+	vm_set_user_memory_region2(g->vm, slot, KVM_MEM_GUEST_MEMFD, gpa, half,
+				   other->mem + half, other->fd, half);
+	vm_set_user_memory_region2(g->vm, slot + 1, KVM_MEM_GUEST_MEMFD, gpa + half, half,
+				   other->mem, other->fd, 0);
+	virt_map(g->vm, gpa, gpa, nr_pages);
+}
+
+void close_other(struct gmem_vm *other)
+{
+	kvm_munmap(other->mem, other->nr_pages * PAGE_SIZE);
+	close(other->fd);
+}
+
+int gmem_file_create(struct gmem_vm *g, u64 nr_pages)
+{
+	return vm_create_guest_memfd(g->vm, nr_pages * PAGE_SIZE, GMEM_IN_PLACE);
+}
+
+void gmem_file_convert(int fd, u64 page, u64 nr, u64 attributes)
+{
+	u64 where;
+	int r;
+
+	r = __gmem_convert(fd, page * PAGE_SIZE, nr * PAGE_SIZE, attributes,
+			   attributes & PRIVATE ? ANY_TO_PRIVATE : ZERO, &where);
+	TEST_ASSERT(!r, "Conversion of pages [%lu, %lu) failed: %s at %#lx", page, page + nr,
+		    strerror(-r), where);
+}
+
 int __gmem_get(int fd, u64 offset, u64 *size, u64 *attributes)
 {
 	struct kvm_memory_attributes2_range range = {
@@ -161,20 +223,20 @@ void punch_hole(struct gmem_vm *g, u64 page, u64 nr)
 		      page * PAGE_SIZE, nr * PAGE_SIZE);
 }
 
-static sigjmp_buf mappable_jmpbuf;
+static sigjmp_buf sigbus_jmpbuf;
 
-static void mappable_handler(int sig)
+static void sigbus_handler(int sig)
 {
-	siglongjmp(mappable_jmpbuf, 1);
+	siglongjmp(sigbus_jmpbuf, 1);
 }
 
 bool is_mappable(struct gmem_vm *g, u64 page)
 {
-	struct sigaction old, new = { .sa_handler = mappable_handler };
+	struct sigaction old, new = { .sa_handler = sigbus_handler };
 	volatile bool mappable = false;
 
 	sigaction(SIGBUS, &new, &old);
-	if (!sigsetjmp(mappable_jmpbuf, 1)) {
+	if (!sigsetjmp(sigbus_jmpbuf, 1)) {
 		READ_ONCE(g->mem[page * PAGE_SIZE]);
 		mappable = true;
 	}
@@ -194,16 +256,52 @@ void expect_state(struct gmem_vm *g, u64 page, u64 nr, u64 attributes)
 			    attributes & PRIVATE ? "private" : "shared");
 }
 
-u64 pfn_of(struct gmem_vm *g, u64 page)
+void write_letters(struct gmem_vm *g)
 {
-	u64 entry, hva = (u64)(g->mem + page * PAGE_SIZE);
+	u64 i;
+
+	for (i = 0; i < g->nr_pages; i++)
+		host_write(g, i, letter(i));
+}
+
+void expect_letters_and_no_holder(struct gmem_vm *g)
+{
+	u64 i;
+
+	gmem_convert(g, 0, g->nr_pages, PRIVATE, PRESERVE);
+	for (i = 0; i < g->nr_pages; i++)
+		TEST_ASSERT_EQ(guest_read(g, i), letter(i));
+	gmem_convert(g, 0, g->nr_pages, SHARED, PRESERVE);
+	for (i = 0; i < g->nr_pages; i++)
+		TEST_ASSERT_EQ(host_read(g, i), letter(i));
+}
+
+static u64 pagemap_entry(void *hva)
+{
 	int fd = open("/proc/self/pagemap", O_RDONLY);
+	u64 entry;
 
 	TEST_ASSERT(fd >= 0, "open(/proc/self/pagemap) failed");
-	READ_ONCE(*(u8 *)hva);
-	TEST_ASSERT_EQ(pread(fd, &entry, sizeof(entry), hva / PAGE_SIZE * 8), 8);
+	TEST_ASSERT_EQ(pread(fd, &entry, sizeof(entry), (u64)hva / PAGE_SIZE * sizeof(entry)),
+		       sizeof(entry));
 	close(fd);
-	TEST_ASSERT(entry & BIT(63), "Page %lu is not mapped", page);
+
+	return entry;
+}
+
+bool is_mapped(void *hva)
+{
+	return pagemap_entry(hva) & PAGEMAP_PRESENT;
+}
+
+u64 pfn_of(struct gmem_vm *g, u64 page)
+{
+	u8 *hva = g->mem + page * PAGE_SIZE;
+	u64 entry;
+
+	READ_ONCE(*hva);
+	entry = pagemap_entry(hva);
+	TEST_ASSERT(entry & PAGEMAP_PRESENT, "Page %lu is not mapped", page);
 
 	return entry & GENMASK(54, 0);
 }
@@ -237,6 +335,32 @@ int pin_longterm(void *hva, int *fd)
 		return -errno;
 
 	return ioctl(*fd, PIN_LONGTERM_TEST_START, &args) ? -errno : 0;
+}
+
+/* Whoever maps the page is told by SIGBUS, this process too. */
+bool poison_page(struct gmem_vm *g, u64 page)
+{
+	struct sigaction old, new = { .sa_handler = sigbus_handler };
+	volatile int r = 0;
+
+	sigaction(SIGBUS, &new, &old);
+	if (!sigsetjmp(sigbus_jmpbuf, 1))
+		r = madvise(g->mem + page * PAGE_SIZE, PAGE_SIZE, MADV_HWPOISON);
+	sigaction(SIGBUS, &old, NULL);
+
+	return !r;
+}
+
+int poison_frame(u64 pfn)
+{
+	char text[24];
+	int r;
+
+	snprintf(text, sizeof(text), "%#lx", pfn);
+	r = write_file("/sys/kernel/debug/hwpoison/corrupt-pfn", text);
+
+	/* EBUSY says that the page stays in the file, as it does until it is punched out. */
+	return r == -EBUSY ? 0 : r;
 }
 
 int write_file(const char *path, const char *text)

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What a protected guest does and is told, for its tests.  All of these assert. */
+#ifndef SELFTEST_KVM_GMEM_PKVM_H
+#define SELFTEST_KVM_GMEM_PKVM_H
+
+#include "gmem_util.h"
+
+/* How often what should repeat is repeated. */
+#define SOME_TIMES	5
+
+static inline u64 gpa(u64 page)
+{
+	return GMEM_GPA + page * PAGE_SIZE;
+}
+
+/* The next run ends so, because of that page; or with that result of a hypercall. */
+void expect_exit(struct gmem_vm *g, enum guest_exit exit, u64 page);
+void expect_result(struct gmem_vm *g, long result);
+
+/* The guest has page @page, whose byte is its letter, and nobody else has. */
+void give_to_the_guest(struct gmem_vm *g, u64 page);
+/* The guest has it and shares it with the host. */
+void have_it_shared(struct gmem_vm *g, u64 page);
+/* The guest had it, gets no other, and cannot share it either. */
+void expect_missing(struct gmem_vm *g, u64 page);
+
+#endif /* SELFTEST_KVM_GMEM_PKVM_H */
