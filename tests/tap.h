@@ -9,14 +9,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct {
+/* One, however many files of a program include this. */
+__attribute__((weak)) struct {
 	/* What comes before the name of each case. */
 	const char *area;
 	int number;
 	int failed;
 } tap;
 
-static void plan(const char *area, int nr)
+static inline void plan(const char *area, int nr)
 {
 	tap.area = area;
 	/* After a crash the last line is there. */
@@ -25,7 +26,7 @@ static void plan(const char *area, int nr)
 }
 
 __attribute__((format(printf, 2, 3)))
-static void result(bool ok, const char *format, ...)
+static inline void result(bool ok, const char *format, ...)
 {
 	va_list args;
 
@@ -65,7 +66,7 @@ static inline void __attribute__((noreturn)) end_alone(void)
 }
 
 /* For main(). */
-static int exit_status(void)
+static inline int exit_status(void)
 {
 	return tap.failed ? 1 : 0;
 }
