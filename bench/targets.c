@@ -287,7 +287,7 @@ static const struct target {
 	{ "mixed, no folios, to private: the same", mixed_empty_to_private, TOLD, false, BOTH },
 	{ "mixed, all folios, to shared: the same", mixed_full_to_shared, TOLD, false, BOTH },
 	{ "mixed, all folios, to private: the same", mixed_full_to_private, TOLD, false, BOTH },
-	{ "round trip of 16 MiB: iommufd has it / host touches", iommufd_against_touch, 3,
+	{ "round trip of 16 MiB: iommufd has it / host touches", iommufd_against_touch, 7,
 	  false, BOTH },
 	{ "the same: VFIO type1, page by page / host touches", type1_against_touch, TOLD,
 	  false, BOTH },
