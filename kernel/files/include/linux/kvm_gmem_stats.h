@@ -5,9 +5,9 @@
 #include <linux/types.h>
 
 /*
- * What a VM counts of conversions in place: those that changed something, the pages
- * that changed, the calls that were refused, by reason, and the pages that a fault has
- * filled, which were new or had lost their contents to a conversion.
+ * What a VM counts for conversions in place: the calls that changed something, the
+ * pages that changed, the calls that were refused, by reason, and the pages that a
+ * fault has filled, which were new or had lost their contents to a conversion.
  */
 #ifdef CONFIG_KVM_GMEM_CONVERT
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who decides whether a guest page is private: the file, where the page's
- * memslot is bound to an in-place guest_memfd, else the VM's own attributes.
- * How the file keeps its answer is in gmem_bitmap.c.
+ * Who decides whether a guest page is private: the file, if the page's memslot
+ * is bound to an in-place guest_memfd, otherwise the VM's own attributes.
+ * gmem_bitmap.c is how the file stores its answer.
  */
 #include <linux/kvm_host.h>
 #include <linux/sched/signal.h>
@@ -12,9 +12,9 @@
 #include "gmem_state.h"
 
 /*
- * Neither sleeps nor takes a lock or a reference, as page faults ask under
- * mmu_lock.  A file that is being closed answers "shared"; that there is no
- * memory any more is for kvm_gmem_get_pfn() to say.
+ * Neither sleeps nor takes a lock or a reference, as page faults call it under
+ * mmu_lock.  For a file that is being closed the answer is "shared"; that there
+ * is no memory any more is left to kvm_gmem_get_pfn().
  */
 static bool gmem_attributes_slot_is_private(const struct kvm_memory_slot *slot, gfn_t gfn)
 {
@@ -39,7 +39,7 @@ static bool gmem_attributes_vm_is_private(struct kvm *kvm, gfn_t gfn)
 #endif
 }
 
-/* For a gfn whose memslot, or NULL for none, the caller has. */
+/* For a caller that has the memslot of the gfn, or NULL if there is none. */
 bool kvm_gmem_slot_mem_is_private(struct kvm *kvm, const struct kvm_memory_slot *slot,
 				  gfn_t gfn)
 {
@@ -60,7 +60,7 @@ bool kvm_gmem_mem_is_private(struct kvm *kvm, gfn_t gfn)
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_gmem_mem_is_private);
 
-/* Does any gfn of [start, end) belong to a memslot that its file decides on? */
+/* Does any gfn of [start, end) belong to a memslot for which its file decides? */
 bool kvm_gmem_range_is_in_place(struct kvm *kvm, gfn_t start, gfn_t end)
 {
 	struct kvm_memslot_iter iter;
@@ -88,9 +88,10 @@ u64 kvm_gmem_supported_attributes(struct kvm *kvm)
 #ifdef CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES
 
 /*
- * Allocate what making [start, end) private in the VM's own attributes needs.
- * On failure nothing stays reserved.  Each private gfn is an entry of its own, so
- * this takes as long as the range is large; a fatal signal ends it.
+ * Allocate what is needed to make [start, end) private in the VM's own
+ * attributes.  On failure nothing stays reserved.  Each private gfn has an entry
+ * of its own, so the time grows with the size of the range; a fatal signal ends
+ * it.
  */
 int kvm_gmem_reserve_vm_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
 				   gfn_t *err_gfn)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A bit for each page of a guest_memfd, as a tree that is only as fine as the
- * values are mixed.  Knows nothing of what the bit means.
+ * values are mixed.  What the bit means is unknown here.
  */
 #include <linux/align.h>
 #include <linux/array_size.h>
@@ -23,7 +23,7 @@
 
 #define NO_SPARE	((pgoff_t)-1)
 
-/* A caller that has used up its memory is told so, and not killed for it. */
+/* A caller without memory gets an error, and is not killed for it. */
 #define GFP_TRACKING	(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL)
 
 struct leaf {
@@ -60,15 +60,15 @@ static unsigned int entry_of(pgoff_t index, unsigned int level)
 	return (index >> shift(level - 1)) % NODE_ENTRIES;
 }
 
-/* For writers.  Their callers assert the lock that keeps them apart. */
+/* For writers, whose callers assert the lock that excludes other writers. */
 static void *entry_protected(void __rcu *const *entry)
 {
 	return rcu_dereference_protected(*entry, true);
 }
 
 /*
- * The leaf or the uniform value that @index falls into, at which level, and the
- * node that holds it, if one does.
+ * The leaf or the uniform value that @index falls into, its level, and the node
+ * that holds it, if one does.
  */
 static const void *gmem_bitmap_lookup(const struct kvm_gmem_bitmap *bitmap, pgoff_t index,
 				      unsigned int *level, const struct node **parent)
@@ -85,7 +85,7 @@ static const void *gmem_bitmap_lookup(const struct kvm_gmem_bitmap *bitmap, pgof
 	return entry;
 }
 
-/* The leaf of @index, for writers; NULL where all of its pages have one value. */
+/* The leaf of @index, for writers; NULL if all of its pages have one value. */
 static struct leaf *gmem_bitmap_leaf(const struct kvm_gmem_bitmap *bitmap, pgoff_t index)
 {
 	void *entry = entry_protected(&bitmap->root);
@@ -146,7 +146,7 @@ static void *gmem_bitmap_new_entry(struct kvm_gmem_bitmap *bitmap, unsigned int 
 {
 	void *entry;
 
-	/* Of a size that the compiler knows, which is less work. */
+	/* With a size that the compiler knows, kmalloc has less work. */
 	if (level)
 		entry = kmalloc_obj(struct node, GFP_TRACKING);
 	else
@@ -275,7 +275,7 @@ static void gmem_bitmap_collapse(struct kvm_gmem_bitmap *bitmap, void __rcu **en
 	gmem_bitmap_free_entry(bitmap, old, level);
 }
 
-/* Make a boundary at @index possible, on the way to storing @value next to it. */
+/* Make a boundary at @index possible, in preparation for storing @value next to it. */
 static int gmem_bitmap_refine(struct kvm_gmem_bitmap *bitmap, pgoff_t index,
 			      bool value, pgoff_t *err_index)
 {
@@ -309,7 +309,7 @@ static int gmem_bitmap_refine(struct kvm_gmem_bitmap *bitmap, pgoff_t index,
 	}
 }
 
-/* Undo gmem_bitmap_refine() as far as nothing was stored, from the bottom up. */
+/* Undo gmem_bitmap_refine() where nothing was stored, from the bottom up. */
 static void gmem_bitmap_coarsen(struct kvm_gmem_bitmap *bitmap, void __rcu **entry,
 				unsigned int level, pgoff_t index)
 {
@@ -325,7 +325,7 @@ static void gmem_bitmap_coarsen(struct kvm_gmem_bitmap *bitmap, void __rcu **ent
 	gmem_bitmap_collapse(bitmap, entry, level);
 }
 
-/* Let the leaf of @index stay if it is uniform, instead of the one that did before. */
+/* If the leaf of @index is uniform, let it stay in place of the previous one. */
 static void gmem_bitmap_spare(struct kvm_gmem_bitmap *bitmap, const struct leaf *leaf,
 			      pgoff_t index)
 {
@@ -346,9 +346,9 @@ static bool gmem_bitmap_is_within_leaf(pgoff_t index, pgoff_t leaf)
 }
 
 /*
- * Before something is reserved: what stays beside it would hold nodes together that
- * the reservation finds there, and go with them in the middle of a commit.  A leaf
- * that [start, end) begins or ends in is part of the reservation.
+ * Called before anything is reserved: a spare leaf elsewhere would keep nodes that
+ * the reservation then finds in place, and that go away with it in the middle of a
+ * commit.  A leaf in which [start, end) begins or ends is part of the reservation.
  */
 static void gmem_bitmap_take_spare(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 				   pgoff_t end)
@@ -376,9 +376,9 @@ static pgoff_t gmem_bitmap_store_leaf(struct kvm_gmem_bitmap *bitmap, struct lea
 }
 
 /*
- * Set the part of [start, end) that is below @entry, which begins at @base.  How many
- * pages that has changed.  A leaf that becomes spare makes another one go, but none of
- * the nodes on the way here: they have this leaf.
+ * Set the part of [start, end) that is below @entry, which begins at @base.  Returns
+ * how many pages have changed.  A leaf that becomes spare makes another one go away,
+ * but none of the nodes on the way here, as they have this leaf.
  */
 static pgoff_t gmem_bitmap_store(struct kvm_gmem_bitmap *bitmap, void __rcu **entry,
 				 unsigned int level, pgoff_t base, pgoff_t start,
@@ -508,7 +508,7 @@ unsigned long kvm_gmem_bitmap_read(const struct kvm_gmem_bitmap *bitmap,
 
 /*
  * How many pages from @start on, where an entry of @node begins, are below entries
- * that are the same as @entry, about as far as @end.
+ * that equal @entry, about as far as @end.
  */
 static pgoff_t gmem_bitmap_run(const struct node *node, const void *entry,
 			       pgoff_t start, pgoff_t end, unsigned int level)
@@ -596,8 +596,9 @@ int kvm_gmem_bitmap_reserve(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 }
 
 /*
- * How many pages of the range did not have @value.  In a tree that commit_masked() has
- * stored into, which passes over what is beyond the end, that is not known.
+ * Returns how many pages of the range did not have @value.  For a tree in which
+ * commit_masked() has stored the number is meaningless, as that skips what is beyond
+ * the end.
  */
 pgoff_t kvm_gmem_bitmap_commit(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 			       pgoff_t end, bool value)
@@ -619,7 +620,7 @@ pgoff_t kvm_gmem_bitmap_commit(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 		else
 			count = gmem_bitmap_store(bitmap, &bitmap->root, bitmap->height, 0,
 						  start, last, value);
-		/* What is beyond the end has changed with the last page. */
+		/* The value beyond the end has changed with that of the last page. */
 		if (end >= bitmap->nr_pages && bitmap->end_value != value)
 			count -= span(bitmap->height) - bitmap->nr_pages;
 	}
@@ -641,8 +642,9 @@ void kvm_gmem_bitmap_release(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 
 /*
  * The next piece of [start, end) that has @wanted in @mask: a stretch that has it
- * everywhere, or the part of a leaf that has it here and there, which is returned.
- * By value alone, so that a release sees the same pieces as the reservation.
+ * everywhere, or the part of a leaf that has it in places; that leaf is returned.
+ * The choice depends on values alone, so a release sees the same pieces as the
+ * reservation.
  */
 static const struct leaf *gmem_bitmap_next_piece(const struct kvm_gmem_bitmap *mask,
 						 bool wanted, pgoff_t *start, pgoff_t end,
@@ -661,7 +663,7 @@ static const struct leaf *gmem_bitmap_next_piece(const struct kvm_gmem_bitmap *m
 		return leaf;
 	}
 
-	/* Where values mix is for the next piece. */
+	/* Mixed values are left to the next piece. */
 	*next = ALIGN_DOWN(*next, LEAF_PAGES);
 	return NULL;
 }
@@ -692,7 +694,7 @@ int kvm_gmem_bitmap_reserve_masked(struct kvm_gmem_bitmap *bitmap,
 		if (fatal_signal_pending(current))
 			r = -EINTR;
 		else if (leaf)
-			/* No boundary of a leaf, so it leads down to one. */
+			/* Not a leaf's boundary, so the tree is refined down to one. */
 			r = gmem_bitmap_refine(bitmap, first | 1, value, err_index);
 		else
 			r = kvm_gmem_bitmap_reserve(bitmap, first, next, value, err_index);

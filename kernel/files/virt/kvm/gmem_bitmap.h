@@ -6,17 +6,18 @@
 
 /*
  * One bit for each page of a file.  Stretches of one value cost nothing; where
- * values mix, a page costs one bit plus 1/16 of a bit for the tree above it.
+ * values are mixed, a page costs one bit plus 1/16 of a bit for the tree above
+ * it.
  *
  * The tree has a fixed height, given by the size of the file.  An entry is a
  * value that all pages below it have, or a pointer to the next level down.
- * Readers are lock-free.  Writers need exclusion among each other, and work in
- * two steps, so that nothing fails once it has begun: reserve() makes the tree
+ * Readers are lock-free.  Writers must exclude each other, and work in two
+ * steps, so that a store that has begun cannot fail: reserve() makes the tree
  * fine enough to hold the range, without changing the value of any page, and
- * commit() stores.  What was reserved and not used is given back by release().
+ * commit() stores.  release() gives back what was reserved and not used.
  *
- * What was converted once is likely to be converted back, so the leaf that has
- * become uniform last stays, with its path: at most one for each tree.
+ * What was converted once is likely to be converted back, so the leaf that
+ * became uniform last stays, with its path: at most one for each tree.
  */
 struct kvm_gmem_bitmap {
 	void __rcu *root;
@@ -28,7 +29,7 @@ struct kvm_gmem_bitmap {
 	/* What the tree takes. */
 	size_t nr_bytes;
 	unsigned int height;
-	/* What the last page has, and so all beyond it. */
+	/* The value of the last page, and so of everything beyond it. */
 	bool end_value;
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * gmem_bitmap.c beside a plain array that is slow and obvious, at every boundary
- * of its tree, and under lookups that take no lock.  kvm.gmem_kunit_seed replays
- * a run whose seed the log shows.
+ * gmem_bitmap.c compared with a plain array that is slow and obvious, at every
+ * boundary of its tree, and during lookups that take no lock.
+ * kvm.gmem_kunit_seed replays a run whose seed is in the log.
  */
 #include <kunit/test.h>
 #include <linux/fs.h>
@@ -28,7 +28,7 @@ static void init_random(struct kunit *test, struct rnd_state *state)
 	prandom_seed_state(state, used);
 }
 
-/* How many pages that has changed. */
+/* Returns how many pages have changed. */
 static pgoff_t store(struct kunit *test, struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 		     pgoff_t end, bool value)
 {
@@ -59,7 +59,7 @@ static void expect_one_value(struct kunit *test, struct kvm_gmem_bitmap *bitmap,
 			    (void *)rcu_access_pointer(bitmap->root));
 }
 
-/* Half of them within two pages of where a leaf, or a node over leaves, begins. */
+/* Half of them are within two pages of the start of a leaf, or of a node of leaves. */
 static pgoff_t random_index(struct rnd_state *state)
 {
 	static const u32 steps[] = { 64, 1024, 65536 };
@@ -158,7 +158,7 @@ static void expect_page(struct kunit *test, struct kvm_gmem_bitmap *bitmap, pgof
 				    "page %lu of %lu", index, bitmap->nr_pages);
 }
 
-/* Set one page, all from it on, all up to it: only they change, and all come back. */
+/* Set one page, all from it on, clear all up to it: nothing else changes, all is undone. */
 static void store_around(struct kunit *test, struct kvm_gmem_bitmap *bitmap, pgoff_t index)
 {
 	pgoff_t nr_pages = bitmap->nr_pages;
@@ -201,7 +201,7 @@ static void store_at_every_boundary(struct kunit *test)
 
 	for (shift = 0; shift < BITS_PER_LONG; shift++) {
 		for (off = -2; off <= 2; off++) {
-			/* Wraps around below 0, to what no file has. */
+			/* Wraps around below 0, to an index that no file has. */
 			pgoff_t index = BIT(shift) + off;
 
 			if (index < size->nr_pages)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where a page belongs to the guest until the guest shares it, the host claims what
- * the guest has shared before it uses it, and what is claimed the guest does not get
- * back until the host lets go.
+ * Where a page belongs to the guest until the guest shares it, the host claims a
+ * shared page before it uses it, and the guest does not get a claimed page back
+ * until the host lets go.
  *
- * On the way to shared a page is claimed first and its attribute stored then, on the
- * way to private the other way round, both under invalidate_lock.  So whatever user
- * space can map is claimed, or the guest has never had it.
+ * On the way to shared a page is first claimed, then its attribute is stored; on the
+ * way to private it is the other way round, both under invalidate_lock.  So each
+ * page that user space can map is either claimed, or the guest has never had it.
  */
 #include "gmem_claim.h"
 
@@ -34,8 +34,8 @@ static int gmem_claim_let_go(struct kvm *kvm, struct kvm_memory_slot *slot,
 }
 
 /*
- * Claim the pages of [start, end) that are private.  On failure none is, and
- * @err_index is the lowest that the guest has not shared.
+ * Claim the pages of [start, end) that are private.  On failure none is
+ * claimed, and @err_index is the lowest one that the guest has not shared.
  */
 int kvm_gmem_claim(struct inode *inode, pgoff_t start, pgoff_t end, pgoff_t *err_index)
 {
@@ -50,7 +50,7 @@ int kvm_gmem_claim(struct inode *inode, pgoff_t start, pgoff_t end, pgoff_t *err
 	return r;
 }
 
-/* Let go of the pages that are @private, or are not, while their attribute is as before. */
+/* Let go of the pages whose state is @private, before the new state is stored. */
 void kvm_gmem_unclaim(struct inode *inode, pgoff_t start, pgoff_t end, bool private)
 {
 	lockdep_assert_held_write(&inode->i_mapping->invalidate_lock);
@@ -64,7 +64,7 @@ static int gmem_claim_ask(struct kvm *kvm, struct kvm_memory_slot *slot,
 	return kvm_arch_gmem_guest_has(kvm, start, end);
 }
 
-/* Does the guest have any of the pages, shared or not?  Without them it cannot go on. */
+/* Does the guest have any of the pages, shared or not?  It cannot do without them. */
 bool kvm_gmem_guest_has(struct inode *inode, pgoff_t start, pgoff_t end)
 {
 	lockdep_assert_held(&inode->i_mapping->invalidate_lock);

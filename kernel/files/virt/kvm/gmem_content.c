@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What is read from a page after a conversion.  The conversion itself does not
- * touch memory where the guest loses its mapping: it notes what the page holds, and
- * the next fault fills it.
+ * What is read from a page after a conversion.  Where the guest loses its mapping,
+ * the conversion itself does not touch memory: it notes what the page is to hold,
+ * and the next fault fills the page.
  */
 #include <linux/highmem.h>
 #include <linux/kvm_host.h>
@@ -16,7 +16,7 @@
 
 #define POLICY(name)	KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_##name
 
-/* An architecture that says nothing promises nothing. */
+/* By default an architecture promises nothing. */
 u32 __weak kvm_arch_gmem_content_policies(struct kvm *kvm)
 {
 	if (kvm && !kvm_arch_has_private_mem(kvm))
@@ -31,7 +31,7 @@ u8 __weak kvm_arch_gmem_none_byte(struct kvm *kvm)
 	return 0;
 }
 
-/* Without a word from the architecture, a mapping is of one kind. */
+/* By default, mappings of private and shared pages differ. */
 bool __weak kvm_arch_gmem_keeps_mappings(struct kvm *kvm, u64 policy)
 {
 	return false;
@@ -44,8 +44,8 @@ u32 kvm_gmem_content_policies(struct kvm *kvm)
 
 /*
  * Bring a locked folio up to date.  Touching the memory of a poisoned one would
- * be fatal, and memory failure needs no lock to poison one that had been healthy
- * when it was looked up.  What is not filled must not be mapped.
+ * be fatal, and memory failure, which needs no lock, may have poisoned it since
+ * it was looked up.  A folio that is not filled must not be mapped.
  */
 int kvm_gmem_content_fill(struct folio *folio)
 {
@@ -75,7 +75,7 @@ int kvm_gmem_content_fill(struct folio *folio)
 	return 0;
 }
 
-/* A hole that is punched reads zeros, whatever a conversion had left there. */
+/* A hole reads zeros, whatever policy a conversion had left there. */
 int kvm_gmem_content_discard(struct inode *inode, pgoff_t start, pgoff_t end)
 {
 	struct kvm_gmem_bitmap *none = &kvm_gmem_state(inode)->none;
@@ -127,7 +127,7 @@ void kvm_gmem_content_release(struct inode *inode, pgoff_t start, pgoff_t end,
 					       start, end);
 }
 
-/* Hand the pages to the host.  May sleep, so not in one walk with what follows. */
+/* Hand the pages to the host.  May sleep, so the walk is separate from the next one. */
 static void gmem_content_reclaim(struct inode *inode, pgoff_t start, pgoff_t end)
 {
 #ifdef CONFIG_HAVE_KVM_ARCH_GMEM_RECLAIM
@@ -144,8 +144,8 @@ static void gmem_content_reclaim(struct inode *inode, pgoff_t start, pgoff_t end
 }
 
 /*
- * Have the next fault fill each page that changes.  In a range that is mixed each
- * page is asked, which takes less than to look for each run.
+ * Make the next fault fill each page that changes.  In a mixed range the state of
+ * each page is looked up, which is cheaper than finding each run.
  */
 static void gmem_content_forget(struct inode *inode, pgoff_t start, pgoff_t end,
 				bool to_private)
@@ -176,9 +176,10 @@ static void gmem_content_forget(struct inode *inode, pgoff_t start, pgoff_t end,
 }
 
 /*
- * What the guest keeps mapped meets no fault that could fill it: clear each page that
- * changes.  One that is not up to date is filled by the fault that brings it in, and
- * one that is poisoned is not touched.  Whoever is killed leaves the rest as it was.
+ * A page that the guest keeps mapped meets no fault that could fill it: clear each
+ * page that changes.  One that is not up to date is filled by the fault that brings
+ * it in, and one that is poisoned is not touched.  A fatal signal leaves the rest as
+ * it was.
  */
 int kvm_gmem_content_clear(struct inode *inode, pgoff_t start, pgoff_t end,
 			   bool to_private)
@@ -205,9 +206,9 @@ int kvm_gmem_content_clear(struct inode *inode, pgoff_t start, pgoff_t end,
 }
 
 /*
- * Decide what the pages hold that are about to change sides; the others keep
- * what they have.  Needs the attributes as they were before.  What the guest keeps
- * @mapped holds what it is to hold already.
+ * Decide what the pages that are about to change their state will hold; the others
+ * keep their contents.  Needs the attributes as they were before.  With @mapped,
+ * the guest keeps its mappings, and pages already hold what they are to hold.
  */
 void kvm_gmem_content_commit(struct inode *inode, pgoff_t start, pgoff_t end,
 			     bool to_private, u64 policy, bool mapped)

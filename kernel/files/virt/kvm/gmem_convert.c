@@ -4,8 +4,8 @@
  * ioctls, and the conversion from top to bottom.
  *
  * mapping->invalidate_lock is the one lock: exclusive to convert, shared to
- * fault.  It is not taken under mmu_lock, while it is held exclusively no folio
- * lock is waited for, and nobody waits under it for what a stranger holds.
+ * fault.  It is not taken under mmu_lock.  While it is held exclusively nobody
+ * waits for a folio lock, nor for anything that a stranger holds.
  */
 #include <linux/delay.h>
 #include <linux/kvm_host.h>
@@ -37,24 +37,24 @@ static_assert(offsetof(struct kvm_memory_attributes2, reserved) == 40);
 
 /*
  * How long one call waits, for all of its pages together, for references that may
- * pass by themselves: of another thread's munmap() that has yet to flush the TLB,
- * of somebody who looks into the page cache.  Either may have been preempted.
+ * go away by themselves: that of another thread's munmap() that has yet to flush
+ * the TLB, or of a lookup in the page cache.  Either may have been preempted.
  */
 #define WAIT_NSECS		NSEC_PER_SEC
 
-/* Between two looks.  Each try takes the lock, so a call that waits tries less often. */
+/* Between two checks.  Each try takes the lock, so a call that waits tries less often. */
 #define MIN_PAUSE_USECS		20U
 #define MAX_PAUSE_USECS		1000U
 
-/* What a try says that has found pages mapped which did not seem to be. */
+/* Returned by a try that has found pages mapped which did not seem to be. */
 #define UNMAP_FIRST		1
 
-/* How often a page is looked at again before its reference is one to wait for. */
+/* How often a page is checked again before its reference is one to wait for. */
 #define LOOKS			50
 
 /*
- * A piece of a conversion: pages [start, end) of a file, or gfns that the VM's
- * own attributes decide on.  @shift leads from a page to where the request
+ * A piece of a conversion: pages [start, end) of a file, or gfns for which the
+ * VM's own attributes decide.  @shift is added to get the index as the request
  * counts it, a page of the file or a gfn.
  */
 struct part {
@@ -63,9 +63,9 @@ struct part {
 	pgoff_t start;
 	pgoff_t end;
 	pgoff_t shift;
-	/* The first part of its file locks it, for all of them. */
+	/* The first part of a file locks it, for all parts of the file. */
 	bool locks;
-	/* Pages of the file in front of @start are as requested, down to the first. */
+	/* All pages of the file before @start are as requested. */
 	bool from_first;
 };
 
@@ -80,30 +80,30 @@ struct request {
 	struct part *parts;
 	int nr_parts;
 
-	/* The page that stands in the way, as the request counts it, and its file, or 0. */
+	/* The page that refuses, as the request counts it, and its file, or 0. */
 	pgoff_t err_index;
 	u64 err_ino;
-	/* With EAGAIN: where that page is; the file has a reference until the wait. */
+	/* With EAGAIN: where that page is, with a reference to the file until the wait. */
 	struct inode *held_inode;
 	pgoff_t held_index;
-	/* Unmap, whether anything seems to be mapped or not. */
+	/* Unmap, even if nothing seems to be mapped. */
 	bool unmap;
-	/* When waiting ends, 0 before it has begun, and how long a look is apart. */
+	/* When waiting ends, 0 before it has begun, and the time between two checks. */
 	ktime_t deadline;
 	ktime_t tried;
 	unsigned int pause_usecs;
 
-	/* For whoever watches: pages that have changed, the references of the one that refused. */
+	/* For observers: pages that have changed, references of the one that refused. */
 	pgoff_t nr_changed;
 	unsigned int refs;
 	unsigned int maps;
-	/* If somebody traced when it began: since when it has a lock, how long it had one. */
+	/* If traced: since when a lock is held, and for how long one was held. */
 	ktime_t began;
 	ktime_t locked;
 	s64 locked_ns;
 };
 
-/* Page @index of the part's file, or gfn @index, stands in the way. */
+/* Page @index of the part's file, or gfn @index, refuses. */
 static void gmem_convert_stop_at(struct request *rq, struct part *part, pgoff_t index)
 {
 	rq->err_index = index + part->shift;
@@ -111,8 +111,8 @@ static void gmem_convert_stop_at(struct request *rq, struct part *part, pgoff_t 
 }
 
 /*
- * Does somebody hold this page, which nobody maps?  Whoever looks into the page
- * cache has a reference for a few instructions.
+ * Does somebody hold this page, which nobody maps?  A lookup in the page cache
+ * has a reference for a few instructions.
  */
 static bool gmem_convert_is_held(struct folio *folio)
 {
@@ -158,9 +158,9 @@ static struct folio *gmem_convert_find(struct request *rq, struct part *part, pg
 }
 
 /*
- * Find the first page that refuses the conversion: poisoned, or on the way to
- * private and held by somebody, who could read and write what the guest believes
- * to be its own.  Pages that do not change are not asked.
+ * Find the first page that refuses the conversion: it is poisoned, or, on the
+ * way to private, held by somebody, who could read and write what the guest
+ * believes to be its own.  Pages that do not change are not checked.
  */
 static int gmem_convert_check(struct request *rq, struct part *part)
 {
@@ -180,7 +180,7 @@ static int gmem_convert_check(struct request *rq, struct part *part)
 		if (folio_test_hwpoison(folio))
 			return -EHWPOISON;
 
-		/* Mapped since gmem_convert_unmap_ahead(); no fault can do so now. */
+		/* Mapped since gmem_convert_unmap_ahead(); no fault can map it now. */
 		start = folio->index;
 		if (!unmapped && folio_mapped(folio)) {
 			if (!rq->unmap)
@@ -201,7 +201,7 @@ static int gmem_convert_check(struct request *rq, struct part *part)
 	return 0;
 }
 
-/* How the page that refused looks now; nothing is locked, so this is a hint. */
+/* The current state of the page that refused; nothing is locked, so this is a hint. */
 static bool gmem_convert_still_held(struct request *rq, bool *pinned)
 {
 	struct folio *folio;
@@ -216,7 +216,7 @@ static bool gmem_convert_still_held(struct request *rq, bool *pinned)
 
 	/*
 	 * Each mapping has a reference, and each pin many.  A folio has one page, and
-	 * one that is being freed is asked nothing that it need not have an answer to.
+	 * nothing is read that is invalid in a folio that is being freed.
 	 */
 	rq->maps = max(atomic_read(&folio->_mapcount) + 1, 0);
 	rq->refs = folio_ref_count(folio);
@@ -227,10 +227,10 @@ static bool gmem_convert_still_held(struct request *rq, bool *pinned)
 /*
  * Wait until the page that refused looks free: 0 to try again, -EAGAIN to give up.
  *
- * What GUP-fast has is decided.  The page has been unmapped; GUP-fast looks at the
- * PTE again with interrupts off, so after a grace period whoever had to back out
- * has done so, and a page that nobody maps and that is still pinned is so because
- * somebody wants it to be.
+ * A pin can be decided.  The page has been unmapped; GUP-fast reads the PTE again
+ * with interrupts off, so after a grace period every GUP-fast that had to back out
+ * has done so.  If a page that nobody maps is still pinned, somebody means to keep
+ * the pin.
  *
  *	CPU0: GUP-fast				CPU1: conversion
  *	read the PTE
@@ -242,9 +242,9 @@ static bool gmem_convert_still_held(struct request *rq, bool *pinned)
  *	drop the reference
  *	interrupts on				pinned: no GUP-fast backs out
  *
- * Nothing tells other references, which are only a count, from those that pass:
- * they have until the deadline, which is one for the whole call, or whoever lets go
- * of one page after the other could stretch it.
+ * Other references are only a count, so lasting ones cannot be told from passing
+ * ones: they have until the deadline.  It is one for the whole call, as otherwise a
+ * process that lets go of one page after the other could prolong the wait.
  */
 static int gmem_convert_wait(struct request *rq)
 {
@@ -256,7 +256,7 @@ static int gmem_convert_wait(struct request *rq)
 		rq->deadline = ktime_add_ns(ktime_get(), WAIT_NSECS);
 		rq->pause_usecs = MIN_PAUSE_USECS;
 	} else {
-		/* A try that takes long keeps others out for long. */
+		/* A try that takes long keeps others out for long, so pause as long. */
 		rq->pause_usecs = max_t(s64, rq->pause_usecs,
 					ktime_us_delta(ktime_get(), rq->tried));
 	}
@@ -294,8 +294,8 @@ static void gmem_convert_unlock(struct request *rq, int nr)
 }
 
 /*
- * Nobody else holds two of these locks, as slots_lock is held for that and a file
- * belongs to one VM, so their order does not matter.
+ * Nobody else holds two of these locks, as that requires slots_lock and a file
+ * belongs to one VM.  So their order does not matter.
  */
 static int gmem_convert_lock(struct request *rq)
 {
@@ -314,7 +314,7 @@ static int gmem_convert_lock(struct request *rq)
 			return r;
 		}
 
-		/* From the first lock on somebody can be waiting. */
+		/* From the first lock on, somebody may be waiting. */
 		if (rq->began && !rq->locked)
 			rq->locked = ktime_get();
 	}
@@ -328,7 +328,7 @@ static int gmem_convert_reserve_file(struct request *rq, struct part *part)
 	pgoff_t err_index;
 	int r;
 
-	/* Pages that are as requested keep everything, those in front are not visited. */
+	/* Pages that are as requested stay as they are; leading ones are not visited. */
 	part->from_first = !part->start;
 	part->start = kvm_gmem_bitmap_find(private, part->start, part->end, !rq->to_private);
 	if (part->start == part->end)
@@ -360,8 +360,8 @@ static void gmem_convert_release_file(struct request *rq, struct part *part)
 }
 
 /*
- * Only mappings of the old kind are zapped.  Where a private page cannot be zapped
- * without losing its contents, one that stays private is safe.
+ * Only mappings for the old state are zapped.  So where zapping a private page
+ * would lose its contents, one that stays private is safe.
  */
 static void gmem_convert_commit_file(struct request *rq, struct part *part)
 {
@@ -375,8 +375,8 @@ static void gmem_convert_commit_file(struct request *rq, struct part *part)
 		return;
 
 	/*
-	 * A vCPU's fault in flight maps the same page, so if a mapping has no kind and
-	 * goes on being right, there is nothing to retry or to zap.
+	 * A vCPU's fault in flight maps the same page, so if mappings stay valid there
+	 * is nothing to retry or to zap.
 	 */
 	keep = kvm_arch_gmem_keeps_mappings(rq->kvm, rq->policy);
 
@@ -387,7 +387,7 @@ static void gmem_convert_commit_file(struct request *rq, struct part *part)
 		kvm_gmem_unclaim(inode, start, end, false);
 	kvm_gmem_content_commit(inode, start, end, rq->to_private, rq->policy, keep);
 	raw_write_seqcount_begin(&state->private_seq);
-	/* From the first page on, as a whole file is stored without counting what was there. */
+	/* From the first page if possible: storing a whole file needs no counting. */
 	nr_changed = kvm_gmem_bitmap_commit(&state->private, part->from_first ? 0 : start, end,
 					    rq->to_private);
 	WRITE_ONCE(state->last.start, start);
@@ -411,7 +411,7 @@ static void gmem_convert_unclaim(struct request *rq, int nr)
 	}
 }
 
-/* The guest's consent to all that goes to shared, or to nothing. */
+/* Get the guest's consent to everything that becomes shared, or to nothing. */
 static int gmem_convert_claim(struct request *rq)
 {
 	struct part *part;
@@ -435,7 +435,7 @@ static int gmem_convert_claim(struct request *rq)
 	return r;
 }
 
-/* Clear what the guest keeps mapped, if that is to read as zeros. */
+/* Clear the pages that the guest keeps mapped, if they are to read as zeros. */
 static int gmem_convert_clear(struct request *rq)
 {
 	int i, r = 0;
@@ -455,7 +455,7 @@ static int gmem_convert_clear(struct request *rq)
 	return r;
 }
 
-/* Give back what the VM's own attributes have reserved in the first @nr parts. */
+/* Give back what was reserved in the VM's own attributes for the first @nr parts. */
 static void gmem_convert_release_vm(struct request *rq, int nr)
 {
 	while (rq->to_private && nr--) {
@@ -466,7 +466,7 @@ static void gmem_convert_release_vm(struct request *rq, int nr)
 	}
 }
 
-/* To shared nothing is stored, only taken away. */
+/* To shared, attributes are only removed, which needs no memory. */
 static int gmem_convert_reserve_vm(struct request *rq)
 {
 	gfn_t err_gfn;
@@ -505,8 +505,8 @@ static void gmem_convert_commit_vm(struct request *rq)
 }
 
 /*
- * Faults on other pages wait for the lock, so take it when the range is unmapped.
- * What is mapped again until then goes in gmem_convert_check().
+ * Faults on other pages wait for the lock, so unmap the range before taking it.
+ * gmem_convert_check() unmaps what has been mapped again until then.
  */
 static void gmem_convert_unmap_ahead(struct request *rq)
 {
@@ -526,9 +526,9 @@ static void gmem_convert_unmap_ahead(struct request *rq)
 }
 
 /*
- * Convert all parts, or nothing.  On failure user mappings may be gone, they
- * fault back in, and err_index is the lowest page that stands in the way.  -EAGAIN
- * leaves a reference to the file for gmem_convert_wait().
+ * Convert all parts, or nothing.  On failure user mappings may be gone and fault
+ * back in, and err_index is the lowest page that refuses.  -EAGAIN leaves a
+ * reference to the file for gmem_convert_wait().
  */
 static int gmem_convert_try(struct request *rq)
 {
@@ -595,7 +595,7 @@ out_release_vm:
 	return r;
 }
 
-/* Try, and wait without a lock for whoever stands in the way, until it is decided. */
+/* Try, and wait without a lock for whoever holds a page, until the outcome is decided. */
 static int gmem_convert(struct request *rq, int (*try)(struct request *rq))
 {
 	int r;
@@ -662,7 +662,7 @@ static bool gmem_convert_policy_is_supported(struct request *rq)
 	return kvm_gmem_content_policies(rq->kvm) & bit;
 }
 
-/* What counts the calls that a page has refused for reason @r; NULL if none stood in the way. */
+/* The counter of the calls that a page refused with error @r; NULL if no page refused. */
 static atomic64_t *gmem_convert_refusals(struct kvm *kvm, int r)
 {
 	switch (r) {
@@ -717,8 +717,9 @@ static void gmem_convert_trace(struct request *rq, struct inode *inode, int r, b
 }
 
 /*
- * Count what came of a conversion, and report where it failed.  Nothing is written
- * after success: one that happened is reported whatever the struct can take.
+ * Count the outcome of a conversion, and report where it failed.  Nothing is
+ * written after success, so a conversion that has happened is never reported as a
+ * failure.
  */
 static long gmem_convert_end(struct request *rq, struct inode *inode, int r,
 			     struct kvm_memory_attributes2 __user *uattrs)
@@ -749,8 +750,8 @@ static bool gmem_convert_was_last(struct request *rq, struct kvm_gmem_state *sta
 }
 
 /*
- * Has the whole range been as requested at one instant?  Then there is nothing to
- * do, and nobody has to wait for it.
+ * Was the whole range as requested at one instant?  Then there is nothing to do,
+ * and nobody has to wait.
  */
 static bool gmem_convert_is_done(struct request *rq, struct kvm_gmem_state *state)
 {
@@ -769,7 +770,7 @@ static int gmem_convert_try_file(struct request *rq)
 	struct part *parts = rq->parts;
 	int r;
 
-	/* A try narrows its part to what is to change. */
+	/* A try narrows its part to the pages that are to change. */
 	rq->parts = &part;
 	r = gmem_convert_try(rq);
 	rq->parts = parts;
@@ -841,7 +842,7 @@ long kvm_gmem_convert_ioctl(struct kvm *kvm, struct inode *inode,
 	}
 }
 
-/* Add gfns [start, end) to the parts, in the file of @slot if it decides on them. */
+/* Add gfns [start, end) as a part, in the file of @slot if there is one. */
 static int gmem_convert_add_part(struct request *rq, struct kvm_memory_slot *slot,
 				 gfn_t start, gfn_t end)
 {
@@ -851,7 +852,7 @@ static int gmem_convert_add_part(struct request *rq, struct kvm_memory_slot *slo
 	gmem_convert_stop_at(rq, part, start);
 
 	if (!slot) {
-		/* What is not in place promises nothing about contents. */
+		/* Outside files in place nothing is promised about contents. */
 		return rq->policy == KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE ?
 		       0 : -EOPNOTSUPP;
 	}
@@ -860,7 +861,7 @@ static int gmem_convert_add_part(struct request *rq, struct kvm_memory_slot *slo
 	if (!slot->gmem.state)
 		return -EINVAL;
 
-	/* slots_lock keeps the file's release from going on, and so the inode. */
+	/* slots_lock keeps the release of the file waiting, and so keeps the inode. */
 	part->inode = file_inode(slot->gmem.file);
 	part->state = slot->gmem.state;
 	part->shift = slot->base_gfn - slot->gmem.pgoff;
@@ -872,8 +873,8 @@ static int gmem_convert_add_part(struct request *rq, struct kvm_memory_slot *slo
 }
 
 /*
- * Cut the request into parts, in the order of gfns.  There is room for two for each
- * memslot that the range touches, and one.
+ * Cut the request into parts, in the order of gfns.  There is room for two parts
+ * for each memslot that the range touches, and one more.
  */
 static int gmem_convert_make_parts(struct request *rq)
 {
@@ -915,7 +916,7 @@ static int gmem_convert_compare_files(const void *_a, const void *_b)
 	return a < b ? -1 : a > b;
 }
 
-/* A file with several memslots has several parts, of which the first locks it. */
+/* A file with several memslots has several parts, the first of which locks it. */
 static int gmem_convert_choose_locks(struct request *rq)
 {
 	struct part **sorted;
@@ -941,7 +942,7 @@ static int gmem_convert_choose_locks(struct request *rq)
 	return 0;
 }
 
-/* Memslots and their bindings stay as they are for a try, and not while it waits. */
+/* Memslots and their bindings stay as they are during a try, but not while it waits. */
 static int gmem_convert_try_vm(struct request *rq)
 {
 	struct kvm_memslot_iter iter;

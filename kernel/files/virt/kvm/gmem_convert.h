@@ -15,7 +15,7 @@ void kvm_gmem_invalidate_end(struct inode *inode, pgoff_t start, pgoff_t end);
 int kvm_vm_set_mem_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
 			      unsigned long attributes, bool reserved);
 #else
-/* What is not in place is shared and stays so: nothing else was reserved. */
+/* Nothing is in place, so gfns are shared and stay so: nothing was reserved. */
 static inline int kvm_vm_set_mem_attributes(struct kvm *kvm, gfn_t start, gfn_t end,
 					    unsigned long attributes, bool reserved)
 {
@@ -26,7 +26,7 @@ static inline int kvm_vm_set_mem_attributes(struct kvm *kvm, gfn_t start, gfn_t 
 #ifdef CONFIG_KVM_GMEM_CONVERT
 
 /*
- * Such a slot's mappings come from the file, whatever user space maps: faults ask
+ * Such a slot's mappings come from the file, whatever user space maps: faults call
  * kvm_gmem_get_pfn(), and kvm_mmu_prefetch_sptes() leaves the slot alone.  So only
  * the file invalidates them.
  */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How pages of a file that is in place come into user space, and how they go.  A
- * fault maps the page while invalidate_lock is held, so a conversion that has the
- * lock finds no fault that was answered and is yet to be mapped.
+ * How pages of a file in place get into user space, and how they leave it.  A
+ * fault maps its page while it holds invalidate_lock, so while a conversion has
+ * the lock, no fault is between the lookup of a page and mapping it.
  */
 #include <linux/bitops.h>
 #include <linux/pagemap.h>
@@ -17,13 +17,13 @@
 /* As many neighbours as the kernel maps with a page of any other file. */
 #define AROUND_PAGES	(SZ_64K / PAGE_SIZE)
 
-/* How many faults do without a look at their neighbours after one that had none. */
+/* After a fault without neighbours, how many faults do not look for any. */
 #define AROUND_SKIPS	7
 
-/* How many pages tell whether a range is mapped. */
+/* How many pages are checked to guess whether a range is mapped. */
 #define LOOKED_AT	32
 
-/* Of @pages, bit 0 is page @first, those that are there, up to date and healthy. */
+/* Those of @pages (bit 0 is page @first) that are allocated, up to date and healthy. */
 static unsigned long gmem_fault_ready(struct address_space *mapping, pgoff_t first,
 				      unsigned long pages)
 {
@@ -33,7 +33,7 @@ static unsigned long gmem_fault_ready(struct address_space *mapping, pgoff_t fir
 
 	guard(rcu)();
 
-	/* Those that are found are looked at again with a reference. */
+	/* Those that are found are checked again with a reference. */
 	xas_for_each(&xas, folio, first + __fls(pages)) {
 		if (!xas_retry(&xas, folio) && folio_test_uptodate(folio) &&
 		    !folio_test_hwpoison(folio))
@@ -44,8 +44,8 @@ static unsigned long gmem_fault_ready(struct address_space *mapping, pgoff_t fir
 }
 
 /*
- * Of @pages, those that are not mapped here.  Another thread may take the page table
- * away meanwhile, which is freed by RCU; the answer is looked at again under its lock.
+ * Those of @pages that are not mapped here.  Another thread may remove the page table
+ * meanwhile, which RCU frees; the answer is checked again under the table's lock.
  */
 static unsigned long gmem_fault_unmapped(struct vm_fault *vmf, pgoff_t first,
 					 unsigned long pages)
@@ -82,8 +82,9 @@ static bool gmem_fault_skips_around(struct inode *inode)
 }
 
 /*
- * Map what is there, up to date, healthy and shared of [first, last], at most a
- * word of pages, which is in the VMA and below one page table.
+ * Map the pages of [first, last] that are allocated, up to date, healthy and
+ * shared.  The range is at most a word of pages, in the VMA and below one page
+ * table.
  */
 static vm_fault_t gmem_fault_map(struct vm_fault *vmf, pgoff_t first, pgoff_t last)
 {
@@ -107,7 +108,7 @@ static vm_fault_t gmem_fault_map(struct vm_fault *vmf, pgoff_t first, pgoff_t la
 	return ret;
 }
 
-/* A read that need not sleep.  A page that is not ready is for the fault itself. */
+/* A read that need not sleep.  A page that is not ready is left to the fault. */
 vm_fault_t kvm_gmem_map_pages(struct vm_fault *vmf, pgoff_t first, pgoff_t last)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
@@ -125,8 +126,8 @@ vm_fault_t kvm_gmem_map_pages(struct vm_fault *vmf, pgoff_t first, pgoff_t last)
 }
 
 /*
- * A write comes with no call of kvm_gmem_map_pages().  Its neighbours are mapped
- * as a read would, so that they do not look written.
+ * For a write, kvm_gmem_map_pages() is not called.  Neighbours are mapped as for
+ * a read, so that they do not look written.
  */
 static void gmem_fault_map_around(struct vm_fault *vmf)
 {
@@ -152,7 +153,7 @@ vm_fault_t kvm_gmem_fault_in_place(struct vm_fault *vmf)
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 	struct folio *folio;
 
-	/* Whoever is killed does not get to see the SIGBUS. */
+	/* A task that is killed does not get to see the SIGBUS. */
 	if (IS_ERR(kvm_gmem_fault_start(inode)))
 		return VM_FAULT_SIGBUS;
 
@@ -169,7 +170,7 @@ vm_fault_t kvm_gmem_fault_in_place(struct vm_fault *vmf)
 		kvm_gmem_note_poison(inode);
 		ret = VM_FAULT_HWPOISON;
 	} else {
-		/* Knows PTE markers too.  On success the mapping has the reference. */
+		/* Handles PTE markers too.  On success the mapping has the reference. */
 		vmf->page = folio_page(folio, 0);
 		ret = finish_fault(vmf);
 		vmf->page = NULL;
@@ -187,7 +188,7 @@ out_unlock:
 	return ret;
 }
 
-/* Is any of the first pages of the range mapped?  A hint, as few are asked. */
+/* Is any of the first pages of the range mapped?  A hint, as only a few are checked. */
 bool kvm_gmem_seems_mapped(struct inode *inode, pgoff_t start, pgoff_t end)
 {
 	XA_STATE(xas, &inode->i_mapping->i_pages, start);
@@ -208,8 +209,8 @@ bool kvm_gmem_seems_mapped(struct inode *inode, pgoff_t start, pgoff_t end)
 }
 
 /*
- * Take the range away from user space.  How long that takes is up to how many
- * mappings others have made, so rather without invalidate_lock.
+ * Remove the range from user space.  The time depends on how many mappings
+ * others have made, so this is better done without invalidate_lock.
  */
 void kvm_gmem_unmap(struct inode *inode, pgoff_t start, pgoff_t end)
 {
@@ -217,7 +218,7 @@ void kvm_gmem_unmap(struct inode *inode, pgoff_t start, pgoff_t end)
 
 	/*
 	 * Order clearing PTEs before reading reference counts.  Pairs with the
-	 * atomic increment in GUP-fast, which looks at the PTE again after it.
+	 * atomic increment in GUP-fast, which reads the PTE again after it.
 	 */
 	smp_mb();
 }

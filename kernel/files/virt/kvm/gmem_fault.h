@@ -12,10 +12,10 @@
 struct folio *kvm_gmem_get_folio(struct inode *inode, pgoff_t index);
 
 /*
- * Held from the question who may use a page until the answer is acted upon, so
- * that no conversion and no hole comes in between.  Elsewhere than in place pages
- * are not converted, and there is nothing to hold.  An error for a task that is
- * killed.
+ * Held from the lookup of who may use a page until the answer is acted upon, so
+ * that no conversion and no hole comes in between.  Pages of files that are not
+ * in place are not converted, so there is nothing to hold.  Returns an error if
+ * the task is killed.
  */
 static inline struct inode *kvm_gmem_fault_start(struct inode *inode)
 {

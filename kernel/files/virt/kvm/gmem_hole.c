@@ -15,7 +15,7 @@
 #include "gmem_hole.h"
 #include "gmem_state.h"
 
-/* How many folios a hole takes away before it lets others in. */
+/* How many folios are punched out before others are let in. */
 #define HOLE_FOLIOS	64
 
 static bool gmem_hole_is_by_owner(struct kvm_gmem_state *state)
@@ -24,9 +24,9 @@ static bool gmem_hole_is_by_owner(struct kvm_gmem_state *state)
 }
 
 /*
- * Whoever may not convert a page may not destroy it either.  The file is handed to
- * other processes for what is shared; what a guest cannot get back is not destroyed
- * even then.
+ * A process that may not convert a page may not destroy it either.  Other processes
+ * get the file for what is shared; even that they may not destroy if the guest
+ * could not get it back.
  */
 static bool gmem_hole_is_allowed(struct inode *inode, pgoff_t start, pgoff_t end)
 {
@@ -37,7 +37,7 @@ static bool gmem_hole_is_allowed(struct inode *inode, pgoff_t start, pgoff_t end
 		!kvm_gmem_guest_has(inode, start, end));
 }
 
-/* The answer for all of a range, before any of it is gone. */
+/* The answer for the whole range, before any of it is gone. */
 static int gmem_hole_ask(struct inode *inode, pgoff_t start, pgoff_t end)
 {
 	int r;
@@ -55,7 +55,7 @@ static int gmem_hole_ask(struct inode *inode, pgoff_t start, pgoff_t end)
 	return r;
 }
 
-/* Where a piece that begins at @start ends: what is not there takes no time. */
+/* Where the piece that begins at @start ends; unallocated pages take no time. */
 static pgoff_t gmem_hole_piece(struct inode *inode, pgoff_t start, pgoff_t end)
 {
 	XA_STATE(xas, &inode->i_mapping->i_pages, start);
@@ -73,8 +73,8 @@ static pgoff_t gmem_hole_piece(struct inode *inode, pgoff_t start, pgoff_t end)
 }
 
 /*
- * Others were woken when the lock was given up, and do not run yet: whoever takes
- * it again at once overtakes them.
+ * Others were woken when the lock was dropped, but do not run yet: taking it
+ * again at once would overtake them.
  */
 static void gmem_hole_let_others_run(struct rw_semaphore *lock)
 {
@@ -104,8 +104,8 @@ int kvm_gmem_hole_start(struct inode *inode, pgoff_t start, pgoff_t end)
 }
 
 /*
- * Punch [offset, offset + len) piece by piece.  A page that becomes private while
- * this goes on ends it for those who may not destroy it.
+ * Punch [offset, offset + len) piece by piece.  If a page becomes private
+ * meanwhile, this ends there for a process that may not destroy it.
  */
 long kvm_gmem_punch_holes(struct inode *inode, loff_t offset, loff_t len)
 {
@@ -136,8 +136,8 @@ long kvm_gmem_punch_holes(struct inode *inode, loff_t offset, loff_t len)
 }
 
 /*
- * Give up invalidate_lock, which is held shared, to those who wait for it.  On
- * failure it is not held any more.
+ * Drop invalidate_lock, which is held shared, for a moment if others wait for
+ * it.  On failure it is no longer held.
  */
 int kvm_gmem_let_in(struct inode *inode)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What can be seen of a guest_memfd, by whoever has the file: which pages are
- * private, and the counts in its fdinfo.  Nobody who faults or converts waits for it.
+ * What a process that has a guest_memfd can see of it: which pages are private, and
+ * the counts in its fdinfo.  No fault and no conversion waits for it.
  */
 #include <linux/bitops.h>
 #include <linux/delay.h>
@@ -19,17 +19,17 @@
 static_assert(sizeof(struct kvm_memory_attributes2_range) == 64);
 static_assert(offsetof(struct kvm_memory_attributes2_range, reserved) == 24);
 
-/* How long to let a conversion store, which may have been preempted. */
+/* How long to wait for a conversion that is storing, and may have been preempted. */
 #define PAUSE_USECS	50
 
-/* A look that conversions have spoilt is made again over so much less. */
+/* By how much a range shrinks for the next attempt, after a conversion has spoilt one. */
 #define SHRINK_SHIFT	3
 
 /*
- * How far the state of @index reaches, as it was at one instant.  Where conversions
- * follow each other without end, or one takes long to store, that is not found out: the
- * answer then ends with the word of the tracking that @index is in, which is read at
- * once.  So this takes about as long as one look, whatever others do.
+ * How far the state of @index reaches, as it was at one instant.  If conversions follow
+ * each other without end, or one takes long to store, the answer ends with the word of
+ * the tracking that @index is in, which is read in one access.  So this takes about as
+ * long as one attempt, whatever others do.
  */
 static pgoff_t gmem_show_end(struct kvm_gmem_state *state, pgoff_t index, pgoff_t nr_pages,
 			     bool *private)
@@ -47,7 +47,7 @@ static pgoff_t gmem_show_end(struct kvm_gmem_state *state, pgoff_t index, pgoff_
 			if (!read_seqcount_retry(&state->private_seq, seq))
 				return end;
 		}
-		/* Nothing is read under the count now, and KCSAN is to look again. */
+		/* Nothing is read under the seqcount now, so KCSAN has to check again. */
 		kcsan_atomic_next(0);
 
 		if (nr <= BITS_PER_LONG)
@@ -99,8 +99,8 @@ static void gmem_show_bytes(struct seq_file *m, const char *name, pgoff_t nr_pag
 }
 
 /*
- * In the order of guest addresses.  slots_lock would wait for a conversion of the VM
- * that takes long; a memslot in use stays until all who look at it have gone.
+ * In the order of guest addresses.  Taking slots_lock would mean waiting for a long
+ * conversion on the VM; under SRCU a memslot stays while it is read.
  */
 static void gmem_show_slots(struct seq_file *m, struct kvm *kvm, struct kvm_gmem_state *state)
 {
@@ -113,7 +113,7 @@ static void gmem_show_slots(struct seq_file *m, struct kvm *kvm, struct kvm_gmem
 		kvm_for_each_memslot_in_gfn_range(&iter, __kvm_memslots(kvm, i), 0, ULONG_MAX) {
 			struct kvm_memory_slot *slot = iter.slot;
 
-			/* Then all of it is asked for again, with more room. */
+			/* Then everything is printed again, into a larger buffer. */
 			if (seq_has_overflowed(m))
 				return;
 
@@ -128,14 +128,14 @@ static void gmem_show_slots(struct seq_file *m, struct kvm *kvm, struct kvm_gmem
 	}
 }
 
-/* Sizes are in bytes; each is right by itself, beside conversions not all together. */
+/* Sizes are in bytes.  During conversions they need not add up. */
 void kvm_gmem_show(struct seq_file *m, struct kvm *kvm, struct inode *inode, u64 flags)
 {
 	struct kvm_gmem_state *state = kvm_gmem_state(inode);
 	pgoff_t nr_pages = i_size_read(inode) >> PAGE_SHIFT;
 	pgoff_t nr_private = READ_ONCE(state->private.nr_true);
 
-	/* A number of the first PID namespace is nobody's, or a stranger's, in another. */
+	/* In another PID namespace the number would be nobody's, or a stranger's. */
 	if (proc_pid_ns(file_inode(m->file)->i_sb) == &init_pid_ns)
 		seq_printf(m, "gmem-vm:\t%d\n", kvm->userspace_pid);
 	seq_printf(m, "gmem-flags:\t0x%llx\n", flags);

@@ -4,7 +4,7 @@
 
 #include <linux/kvm_host.h>
 
-/* What <linux/kvm_gmem_stats.h> adds to a VM's statistics.  Atomic: callers share no lock. */
+/* A counter of <linux/kvm_gmem_stats.h> in the VM.  Atomic, as callers share no lock. */
 #define kvm_gmem_stat(kvm, name)	(&(kvm)->stat.generic.gmem_##name)
 
 #endif /* __KVM_GMEM_STAT_H__ */

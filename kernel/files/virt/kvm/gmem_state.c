@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What a guest_memfd begins with. */
+/* The initial state of a guest_memfd. */
 #include <linux/kvm_host.h>
 
 #include "gmem_state.h"
 
 /*
- * KVM_CAP_GUEST_MEMFD_FLAGS has the flags that are valid by themselves.  What the
- * host cannot map is the private half of memory in two halves, and cannot begin
- * shared; what it can map, can.
+ * KVM_CAP_GUEST_MEMFD_FLAGS has the flags that are valid by themselves.  A file
+ * that the host cannot map is the private half of memory in two halves and cannot
+ * begin shared; a file that it can map can.
  */
 bool kvm_gmem_flags_are_valid(struct kvm *kvm, u64 flags)
 {

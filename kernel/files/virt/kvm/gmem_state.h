@@ -20,8 +20,9 @@ struct mm_struct;
  * has gone through an RCU grace period, so a lookup through a memslot needs no
  * reference.  A file that is not in place keeps the state it was created with.
  *
- * Stores need invalidate_lock exclusively.  Lookups need no lock; their answer is
- * stale at once unless invalidate_lock is held or mmu_invalidate_seq is checked.
+ * Stores need invalidate_lock exclusively.  Lookups need no lock; their answer
+ * may be stale at once unless invalidate_lock is held or mmu_invalidate_seq is
+ * checked.
  */
 struct kvm_gmem_state {
 #ifdef CONFIG_KVM_GMEM_CONVERT
@@ -36,21 +37,21 @@ struct kvm_gmem_state {
 	struct kvm_gmem_bitmap none;
 	/* Odd while a conversion stores in @private or @last. */
 	seqcount_t private_seq;
-	/* What was converted last, and so has this value since. */
+	/* The range that was converted last, which has had this value since. */
 	struct {
 		pgoff_t start;
 		pgoff_t end;
 		bool private;
 	} last;
-	/* Who may convert and destroy.  To compare, not to look into. */
+	/* Who may convert and destroy.  Only compared, never dereferenced. */
 	const struct mm_struct *owner;
-	/* Only to be followed by whoever has the file open, which holds the VM. */
+	/* Only to be dereferenced while the file is open, which holds the VM. */
 	struct kvm *kvm;
 	u8 none_byte;
 	bool in_place;
 	/* Memory failure has struck this file once.  Never cleared. */
 	bool had_poison;
-	/* How many faults of user space do without a look at their neighbours. */
+	/* How many more user faults do not look for neighbours. */
 	u8 around_skips;
 #else
 	bool is_private;

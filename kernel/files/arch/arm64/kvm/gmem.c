@@ -2,11 +2,11 @@
 /*
  * Protected VMs on a guest_memfd.
  *
- * EL2 decides who may touch a page, the file's attribute decides what user space of
- * the host may map, and is the narrower of the two.  A page that the guest has is
- * shared in the file only while the host has claimed it at EL2, which it can where
- * the guest shares the page; until the host lets go, EL2 does not give the page back
- * to the guest.
+ * EL2 decides who may touch a page, and the file's attribute decides what the host's
+ * user space may map; the latter is the narrower of the two.  A page that the guest
+ * has is shared in the file only while the host has claimed it at EL2.  The host can
+ * claim a page that the guest shares; until the host lets go, EL2 does not give the
+ * page back to the guest.
  *
  * A hypercall that shares a page, or takes it back, ends KVM_RUN so that user space
  * converts the page.  The guest repeats the hypercall, and EL2 looks again.
@@ -37,12 +37,12 @@ static struct pkvm_mapping *pkvm_gmem_mapping(struct kvm *kvm, gfn_t start, gfn_
 }
 
 /*
- * The vCPU faults where no page is to be given to it: 0 if another vCPU was faster and
- * this one may go on, -EHWPOISON if the page has been taken away, else -EFAULT.
+ * The vCPU faults where it is not to be given a page: 0 if another vCPU was faster and
+ * this one may go on, -EHWPOISON if the page has been taken away, otherwise -EFAULT.
  */
 static int pkvm_gmem_fault_error(struct kvm *kvm, gfn_t gfn)
 {
-	/* Negative where no leaf has been yet, and for what is no translation fault. */
+	/* Negative if there has been no leaf yet, or for other than translation faults. */
 	int r = kvm_call_hyp_nvhe(__pkvm_vcpu_in_poison_fault);
 
 	if (r)
@@ -52,8 +52,9 @@ static int pkvm_gmem_fault_error(struct kvm *kvm, gfn_t gfn)
 }
 
 /*
- * Give a private page to the guest that faults on it.  No conversion comes between
- * the look at its attribute and this, as the file's invalidate_lock is held.
+ * Give a private page to the guest that faults on it.  No conversion can come
+ * between the lookup of its attribute and this, as the file's invalidate_lock is
+ * held.
  */
 int kvm_arch_gmem_make_private(struct kvm *kvm, gfn_t gfn, kvm_pfn_t pfn,
 			       kvm_pfn_t nr_pages)
@@ -90,8 +91,8 @@ int kvm_arch_gmem_make_private(struct kvm *kvm, gfn_t gfn, kvm_pfn_t pfn,
 }
 
 /*
- * A guest takes all that it touches for its own, so a page that is shared in the file
- * has to be converted first.  The caller has topped up the vCPU's memory cache.
+ * All that a guest touches becomes its own, so a page that is shared in the file has
+ * to be converted first.  The caller has topped up the vCPU's memory cache.
  */
 int pkvm_gmem_abort(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot, phys_addr_t ipa)
 {
@@ -101,10 +102,10 @@ int pkvm_gmem_abort(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot, phys_ad
 	int r;
 
 	if (kvm_slot_mem_is_private(kvm, slot, gfn)) {
-		/* Where a conversion comes between, the guest faults again. */
+		/* If a conversion comes in between, the guest faults again. */
 		r = kvm_gmem_get_pfn(kvm, slot, gfn, &pfn, NULL);
 	} else {
-		/* What another vCPU has shared meanwhile is not to be converted back. */
+		/* Do not convert back what another vCPU has shared meanwhile. */
 		guard(read_lock)(&kvm->mmu_lock);
 		r = pkvm_gmem_fault_error(kvm, gfn);
 	}
@@ -116,7 +117,7 @@ int pkvm_gmem_abort(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot, phys_ad
 	return r;
 }
 
-/* EL2 has the guest repeat these two, and lets the host know, for pages of a file. */
+/* For pages of a file, EL2 makes the guest repeat these two, and tells the host. */
 bool pkvm_gmem_is_asked(struct kvm_vcpu *vcpu)
 {
 	if (!kvm_vm_is_protected(vcpu->kvm))
@@ -201,7 +202,7 @@ static void pkvm_gmem_take_page(struct kvm *kvm, struct pkvm_mapping *mapping)
 {
 	int r = kvm_call_hyp_nvhe(__pkvm_host_take_guest, kvm->arch.pkvm.handle, mapping->gfn);
 
-	/* Nobody else may get what the guest still has. */
+	/* Nobody else may get a page that the guest still has. */
 	if (WARN_ON_ONCE(r)) {
 		get_page(pfn_to_page(mapping->pfn));
 		return;
@@ -212,8 +213,8 @@ static void pkvm_gmem_take_page(struct kvm *kvm, struct pkvm_mapping *mapping)
 }
 
 /*
- * Take pages back from a guest that may go on running.  It finds them poisoned, so
- * nothing replaces them unnoticed.
+ * Take pages back from a guest that may continue to run.  It finds them poisoned,
+ * so they cannot be replaced unnoticed.
  */
 static void pkvm_gmem_take_range(struct kvm *kvm, gfn_t start, gfn_t end, bool may_block)
 {
@@ -231,8 +232,8 @@ static void pkvm_gmem_take_range(struct kvm *kvm, gfn_t start, gfn_t end, bool m
 }
 
 /*
- * The file loses pages: a hole, its last close, a memory error.  Conversions keep what
- * the guest has mapped, and user space's mappings do not matter to it.
+ * The file loses pages: by a hole, its last close or a memory error.  Conversions keep
+ * what the guest has mapped, and user space's mappings do not matter to the guest.
  */
 void pkvm_gmem_take(struct kvm *kvm, struct kvm_gfn_range *range)
 {
@@ -241,8 +242,8 @@ void pkvm_gmem_take(struct kvm *kvm, struct kvm_gfn_range *range)
 }
 
 /*
- * The VM goes.  Afterwards the file's pages are its own again, whoever still has the
- * file open, while what a dying VM has pinned is reclaimed without a lock.
+ * The VM is destroyed.  Afterwards the pages belong to the file again, which may
+ * still be open.  What a dying VM has pinned is reclaimed elsewhere, without a lock.
  */
 void pkvm_gmem_take_all(struct kvm *kvm)
 {
@@ -254,7 +255,7 @@ void pkvm_gmem_take_all(struct kvm *kvm)
 	write_unlock(&kvm->mmu_lock);
 }
 
-/* Together with MMAP it is valid, see kvm_gmem_flags_are_valid(). */
+/* In combination with MMAP it is valid, see kvm_gmem_flags_are_valid(). */
 bool kvm_arch_supports_gmem_init_shared(struct kvm *kvm)
 {
 	return !kvm_vm_is_protected(kvm);
@@ -266,8 +267,8 @@ bool kvm_arch_supports_gmem_init_shared(struct kvm *kvm)
 	KVM_MEMORY_ATTRIBUTES2_TO_PRIVATE(KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_##name)
 
 /*
- * Nothing is encrypted, so what is there stays there.  A guest cannot rely on zeros
- * that the host has written.
+ * Nothing is encrypted, so contents survive.  A guest cannot rely on zeros that the
+ * host has written.
  */
 u32 kvm_arch_gmem_content_policies(struct kvm *kvm)
 {

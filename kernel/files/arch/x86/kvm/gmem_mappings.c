@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which SPTEs stay right over a conversion.
+ * Which SPTEs stay valid across a conversion.
  */
 #include <linux/kvm_host.h>
 
 /*
- * Software protection has SPTEs that are the same for private and shared, and they
- * are right as long as the page holds what it held.  With hardware a mapping has a
- * kind.
+ * With software protection an SPTE is the same for a private and a shared page,
+ * and is valid as long as the page keeps its contents.  With hardware protection,
+ * mappings of private and shared pages differ.
  */
 bool kvm_arch_gmem_keeps_mappings(struct kvm *kvm, u64 policy)
 {

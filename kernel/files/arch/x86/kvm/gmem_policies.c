@@ -14,8 +14,9 @@
 
 /*
  * Software protection is a testing vehicle: it supports everything, and makes
- * visible that NONE promises nothing.  With hardware, memory changes its key: no
- * contents survive, and a guest does not trust zeros that the host provides.
+ * visible that NONE promises nothing.  With hardware protection, memory changes
+ * its key: no contents survive, and a guest does not trust zeros that the host
+ * provides.
  */
 static const struct gmem_vm_type {
 	u32 policies;

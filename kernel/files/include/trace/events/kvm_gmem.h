@@ -11,28 +11,28 @@
 #ifndef _TRACE_KVM_GMEM_RECORD
 #define _TRACE_KVM_GMEM_RECORD
 
-/* One call of KVM_SET_MEMORY_ATTRIBUTES2 whose fields were right. */
+/* One call of KVM_SET_MEMORY_ATTRIBUTES2 whose fields were valid. */
 struct kvm_gmem_record {
-	/* The thread that made the VM, and the file; 0 for a range of the VM. */
+	/* The thread that created the VM, and the file; 0 for a range of the VM. */
 	pid_t pid;
 	u64 ino;
-	/* In bytes: of the file, or guest physical addresses. */
+	/* In bytes: in the file, or in guest physical addresses. */
 	u64 start;
 	u64 size;
 	u64 attributes;
 	u64 policy;
-	/* Of files, in bytes; what the VM's own attributes have is not counted. */
+	/* Bytes of files; changes of the VM's own attributes are not counted. */
 	u64 changed;
 	/*
-	 * 0 or -errno; where a page refused, and in which file, 0 if in none; the
-	 * references of one that was held.
+	 * 0 or -errno; if a page refused, where and in which file, or 0 if in
+	 * none; and if it was held, its references.
 	 */
 	int result;
 	u64 error_offset;
 	u64 error_ino;
 	unsigned int refs;
 	unsigned int maps;
-	/* 0 if nobody traced when the call began. */
+	/* 0 if tracing was off when the call began. */
 	u64 took_ns;
 	u64 locked_ns;
 };

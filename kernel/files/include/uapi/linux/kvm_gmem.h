@@ -2,8 +2,8 @@
 /*
  * In-place conversion of guest_memfd memory between private and shared.
  *
- * This header and <linux/kvm.h> are all that user space needs.  What each
- * field and errno means is in Documentation/virt/kvm/api.rst.
+ * This header and <linux/kvm.h> are all that user space needs.
+ * Documentation/virt/kvm/api.rst explains each field and errno.
  */
 #ifndef __LINUX_KVM_GMEM_H
 #define __LINUX_KVM_GMEM_H
@@ -13,14 +13,15 @@
 
 /*
  * KVM_CHECK_EXTENSION returns the attributes that can be set in place, as a
- * mask of KVM_MEMORY_ATTRIBUTE_*, or 0.  Outside of the range that mainline
- * counts through, as the numbers of the feature are not settled there.
+ * mask of KVM_MEMORY_ATTRIBUTE_*, or 0.  The number is outside the sequence
+ * that mainline uses, as the numbers of this feature are not settled there.
  */
 #define KVM_CAP_MEMORY_ATTRIBUTES2			0x676d0001
 
 /*
- * KVM_CHECK_EXTENSION returns which content policies a conversion may ask for:
- * KVM_MEMORY_ATTRIBUTES2_TO_SHARED(policy) and _TO_PRIVATE(policy) are the bits.
+ * KVM_CHECK_EXTENSION returns the content policies that a conversion may
+ * request: KVM_MEMORY_ATTRIBUTES2_TO_SHARED(policy) and _TO_PRIVATE(policy) are
+ * the bits.
  */
 #define KVM_CAP_MEMORY_ATTRIBUTES2_CONTENT_POLICY	0x676d0002
 
@@ -51,12 +52,12 @@ struct kvm_memory_attributes2 {
 
 #define KVM_SET_MEMORY_ATTRIBUTES2	_IOWR(KVMIO, 0xd2, struct kvm_memory_attributes2)
 
-/* KVM_CHECK_EXTENSION returns 1 if a guest_memfd in place has KVM_GET_MEMORY_ATTRIBUTES2. */
+/* KVM_CHECK_EXTENSION returns 1 if KVM_GET_MEMORY_ATTRIBUTES2 works on files in place. */
 #define KVM_CAP_GET_MEMORY_ATTRIBUTES2			0x676d0003
 
 /*
  * Which attributes the page at @offset of the file has, and how many bytes from there on
- * have the same.  Beside conversions that can be fewer than there are, but never zero.
+ * have the same.  During conversions @size can be less than possible, but never zero.
  */
 struct kvm_memory_attributes2_range {
 	/* in */
@@ -68,7 +69,7 @@ struct kvm_memory_attributes2_range {
 	__u64 reserved[5];
 };
 
-/* Outside of what KVM counts through, for the same reason as the capabilities. */
+/* Outside KVM's sequence of numbers, for the same reason as the capabilities. */
 #define KVM_GET_MEMORY_ATTRIBUTES2	_IOWR(KVMIO, 0xf0, struct kvm_memory_attributes2_range)
 
 #endif /* __LINUX_KVM_GMEM_H */
