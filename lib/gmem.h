@@ -1,27 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * libgmem: guest memory that is converted between private (guest only) and shared
- * (guest and host), on whichever mechanism the kernel has.  For authors of VMMs.
- *
- * Rules for everything here:
+ * libgmem: convert guest memory between private (guest only) and shared (guest
+ * and host), with whichever mechanism the kernel has.  For authors of VMMs.
  *
  * - A function that can fail returns 0 or -errno; the value of errno is then unspecified.
- *   None prints, exits or keeps anything outside of the objects that the caller holds.
- * - Addresses, offsets and sizes are in bytes and multiples of the page size.  A gpa is
- *   a guest physical address, an offset counts from the beginning of a memory.
+ *   No function prints, exits or keeps state outside the objects that the caller holds.
+ * - Addresses, offsets and sizes are in bytes, and multiples of the page size.  A gpa
+ *   is a guest physical address; an offset counts from the beginning of a memory.
  * - Every struct begins with its size, and may grow at its end.  The caller sets the size,
- *   with GMEM_INIT() for example, also where the library fills the struct; -EINVAL if it is
- *   not set.  A caller that is older than the library lacks members: they count as 0, and
- *   are not written.  A caller that is newer may pass members that the library does not
- *   know: -E2BIG if one of them is not 0; where the library fills the struct, they become 0.
- *   The kernel's extensible structs work the same way.  A struct that the library passes
- *   has the members that its size covers.
- * - All functions are safe in all threads, and none is for signal handlers.  Only
+ *   for example with GMEM_INIT(), also if the library fills in the struct; a struct without
+ *   its size is -EINVAL.  Members that an older caller lacks count as 0, and are not
+ *   written.  A newer caller may pass members that the library does not know: if one of them
+ *   is not 0, that is -E2BIG; if the library fills in the struct, it sets them to 0.  The
+ *   kernel's extensible structs work the same way.  A struct that the library passes has the
+ *   members that its size covers.
+ * - All functions may be called in any thread, but none in a signal handler.  Only
  *   gmem_destroy() must be the last to use its memory, and gmem_vm_exit() its VM.  Requests
  *   that touch the same range (conversions, binding, unbinding, excluding, verifying) are
- *   served in the order in which they came; others run side by side.  Adding and removing a
- *   listener waits for all requests that came before, and all later ones wait for it.
- * - A listener and the busy hook are called while others wait.  They may look states up and
+ *   served in the order in which they came; others run concurrently.  Adding and removing a
+ *   listener waits for all earlier requests, and all later ones wait for it.
+ * - A listener and the busy hook are called while others wait.  They may look up states and
  *   cancel.  They must not convert, bind, unbind, exclude, verify, rebuild, destroy, or add
  *   or remove listeners, nor wait for a thread that does.
  * - No conversion, lookup or exit allocates memory.
@@ -38,20 +36,20 @@ extern "C" {
 #endif
 
 /*
- * Before 1.0 a minor version may change anything: the symbols have its number, so that a
- * program that was linked with another one does not start.
+ * Before 1.0 a minor version may change anything: the symbols carry its number, so that
+ * a program that was linked with another one does not start.
  */
 #define GMEM_VERSION "0.2.0"
 
 struct kvm_run;
-/* A VM as the library knows it: its slots, its memories, its listeners. */
+/* A VM as the library knows it: its slots, memories and listeners. */
 struct gmem_vm;
-/* A memory: pages that are private or shared, one file or two under it. */
+/* A memory: pages that are private or shared, in one file or two. */
 struct gmem;
 
 /*
- * A struct whose size is set, and everything else 0.  GMEM_INIT() is an expression, and
- * GMEM_INITIALIZER() initialises a variable, a static one as well.
+ * A struct with its size set and everything else 0.  GMEM_INIT() is an expression, and
+ * GMEM_INITIALIZER() initialises a variable, which may be static.
  */
 #ifdef __cplusplus
 #define GMEM_INIT(type) ([] { type gmem_ = {}; gmem_.struct_size = sizeof(type); return gmem_; }())
@@ -63,7 +61,7 @@ struct gmem;
 
 /*
  * GMEM_SHARED, GMEM_PRIVATE: attributes, as KVM_SET_MEMORY_ATTRIBUTES counts them.
- * GMEM_NO_GPA: no guest physical address, of a part of a memory that is not bound.
+ * GMEM_NO_GPA: the guest physical address of a part of a memory that is not bound.
  * The flags are explained where they are used.
  */
 static const uint64_t GMEM_SHARED = 0;
@@ -75,7 +73,7 @@ static const uint32_t GMEM_ASK_KERNEL = 1;
 static const uint32_t GMEM_NO_SLOT = 1;
 static const uint32_t GMEM_NO_UNDO = 1;
 static const uint32_t GMEM_NO_DISCARD = 2;
-/* C wants constant expressions; of a macro alone bindgen guesses the type, -1 for NO_GPA. */
+/* C needs constant expressions; for macros alone bindgen guesses types, -1 for NO_GPA. */
 #define GMEM_SHARED		UINT64_C(0)
 #define GMEM_PRIVATE		UINT64_C(8)
 #define GMEM_NO_GPA		UINT64_MAX
@@ -96,7 +94,7 @@ enum gmem_policy {
 enum gmem_mechanism {
 	/* This VM has no private memory, or its memory cannot be converted. */
 	GMEM_MECHANISM_NONE = 0,
-	/* KVM_SET_MEMORY_ATTRIBUTES, a file for the private half, one for the shared. */
+	/* KVM_SET_MEMORY_ATTRIBUTES, a file for the private half, another for the shared. */
 	GMEM_TWO_BACKINGS = 1,
 	/* KVM_SET_MEMORY_ATTRIBUTES2 on the file, without content policies. */
 	GMEM_IN_PLACE_PLAIN = 2,
@@ -111,28 +109,29 @@ enum gmem_mechanism {
 struct gmem_probe {
 	size_t struct_size;
 	enum gmem_mechanism mechanism;	/* what gmem_vm_init() will use */
-	uint32_t mechanisms;		/* bit (1 << mechanism) for each there is */
+	uint32_t mechanisms;		/* bit (1 << mechanism) for each available one */
 	uint64_t attributes;		/* that can be set: GMEM_PRIVATE or 0 */
 	uint32_t to_shared;		/* GMEM_POLICY_BIT() of what @mechanism offers ... */
 	uint32_t to_private;		/* ... in each direction */
 	/*
-	 * A range of gpas over several slots is one call of the kernel, all or nothing, unless
-	 * there are gaps in it, or slots in place that are not the library's.  So is any range of
-	 * offsets in place; with two backings that is a call for each binding.
+	 * Whether a range of gpas over several slots is one system call, all or nothing, unless
+	 * it has gaps, or slots in place that are not the library's.  The same is true of any
+	 * range of offsets in place; with two backings that takes a call for each binding.
 	 */
 	bool is_atomic;
 };
 
 /*
- * Find out what the VM @vm_fd can do, by trying on a scratch file of one page; the VM
- * is as before.  @vm_type is what KVM_CREATE_VM was given: what a lesser kernel does
- * to contents depends on it and cannot be asked for.  @use is the mechanism to
- * describe, or GMEM_MECHANISM_NONE for the best there is.
+ * Find out what the VM @vm_fd can do, by trying it on a scratch file of one page; the
+ * VM is not changed.  @vm_type is the type that KVM_CREATE_VM was given: what a
+ * lesser kernel does to contents depends on it, and the kernel cannot be asked.  @use
+ * is the mechanism to describe, or GMEM_MECHANISM_NONE for the best one.
  *
- * 0 also if there is nothing (@probe->mechanism says so).  -EOPNOTSUPP: @use is not
- * there.  -EBADF, -ENOTTY: no VM.  -EMFILE, -ENFILE, -ENOMEM: no scratch file.
- * -EINVAL: @probe without its size, or a mechanism that does not exist.  -EIO: not the
- * process that created the VM, and whatever else kept the kernel from answering.
+ * Returns 0 also if there is no mechanism (@probe->mechanism says so).  -EOPNOTSUPP:
+ * @use is not available.  -EBADF, -ENOTTY: not a VM.  -EMFILE, -ENFILE, -ENOMEM: no
+ * scratch file.  -EINVAL: @probe without its size, or an unknown mechanism.  -EIO: not
+ * the process that created the VM; and any other error that kept the kernel from
+ * answering.
  */
 int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
 	       struct gmem_probe *probe);
@@ -142,13 +141,13 @@ int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
 struct gmem_vm_opts {
 	size_t struct_size;
 	unsigned long vm_type;		/* as given to KVM_CREATE_VM */
-	enum gmem_mechanism mechanism;	/* NONE: the best there is */
+	enum gmem_mechanism mechanism;	/* NONE: the best one */
 };
 
 /*
- * Make @vm for the VM @vm_fd, which stays the caller's and open until gmem_vm_exit().
- * @opts may be NULL.  -EOPNOTSUPP: no mechanism, or not the one that was asked for;
- * -ENOMEM, -E2BIG, and what gmem_probe() returns.
+ * Set up @vm for the VM @vm_fd, which the caller keeps open until gmem_vm_exit().
+ * @opts may be NULL.  -EOPNOTSUPP: no mechanism, or not the requested one; -ENOMEM,
+ * -E2BIG, and the errors of gmem_probe().
  */
 int gmem_vm_init(int vm_fd, const struct gmem_vm_opts *opts, struct gmem_vm **vm);
 
@@ -167,9 +166,9 @@ struct gmem_create_opts {
 };
 
 /*
- * A memory of @size bytes, reading zeros, without pages until somebody touches them.
- * @opts may be NULL: shared.  Its descriptors are close-on-exec.  The caller owns
- * @gmem until gmem_destroy().
+ * Create a memory of @size bytes that reads zeros and has no pages until somebody
+ * touches them.  If @opts is NULL, it is shared.  Its descriptors are close-on-exec.
+ * The caller owns @gmem until gmem_destroy().
  *
  * -EINVAL: size or attributes; -EMFILE, -ENFILE, -ENOMEM, -E2BIG; -EIO: not the process that
  * created the VM, or the VM is dead; -EBADF: the VM's descriptor has been closed.
@@ -180,16 +179,16 @@ int gmem_create(struct gmem_vm *vm, uint64_t size, const struct gmem_create_opts
 struct gmem_adopt_opts {
 	size_t struct_size;
 	/*
-	 * Where all of the memory is mapped, shared and writable, at a multiple of the page
-	 * size; it stays the caller's, and in place.  NULL: the library maps @shared_fd should
-	 * it have to, for gmem_map(), a slot or an IOMMU.
+	 * Where the whole memory is mapped, shared and writable, at a multiple of the page
+	 * size; the mapping stays the caller's, who keeps it.  NULL: the library maps
+	 * @shared_fd if it has to, for gmem_map(), a slot or an IOMMU.
 	 */
 	void *hva;
-	/* Two backings: where in @shared_fd the memory begins. */
+	/* Two backings: the offset in @shared_fd at which the memory begins. */
 	uint64_t shared_offset;
 	/*
 	 * The states: bit page % 64 of word page / 64 is set if the page is private.  The array
-	 * is read during the call only.  NULL: all pages have @attributes.
+	 * is read only during the call.  NULL: all pages have @attributes.
 	 */
 	const uint64_t *private_pages;
 	uint64_t attributes;
@@ -198,63 +197,64 @@ struct gmem_adopt_opts {
 };
 
 /*
- * A memory of @size bytes from files that the caller has made and keeps open until
+ * Make a memory of @size bytes from files that the caller has made and keeps open until
  * gmem_destroy().  The library converts, keeps the states and tells listeners; it neither
- * closes nor unmaps what is the caller's.  The contents of the pages are left alone.  From now
- * on only the library converts them.  @opts may be NULL.
+ * closes nor unmaps what is the caller's.  The contents of the pages do not change.  From now
+ * on only the library may convert them.  @opts may be NULL.
  *
- * In place, @private_fd is a guest_memfd of this VM that was made with GUEST_MEMFD_FLAG_MMAP,
- * and @shared_fd is the same, or -1.  With two backings, @private_fd was made without that
- * flag, and @shared_fd is the file of the shared half; or it is -1, and the shared half is
- * anonymous memory at @opts->hva.  The memory begins at the beginning of @private_fd.
+ * In place, @private_fd is a guest_memfd of this VM that was created with
+ * GUEST_MEMFD_FLAG_MMAP, and @shared_fd is the same, or -1.  With two backings, @private_fd
+ * was created without that flag, and @shared_fd is the file of the shared half; or it is -1,
+ * and the shared half is anonymous memory at @opts->hva.  The memory begins at offset 0 of
+ * @private_fd.
  *
- * With two backings the library's states are what counts: gmem_bind() sets the VM's attributes
- * by them.  If the VM has attributes already, pass the same states in @opts.
+ * With two backings the library's states are authoritative: gmem_bind() sets the VM's
+ * attributes accordingly.  If the VM has attributes already, pass the same states in @opts.
  *
- * -EINVAL: size, attributes, alignment, a flag that does not exist, a file that is too small,
- * @shared_fd in place, or neither it nor hva; -EBADF: @private_fd or @shared_fd is not open;
- * -ENOTTY: in place, @private_fd is no file that converts; -EOPNOTSUPP: GMEM_ASK_KERNEL with two
- * backings, or of a kernel that does not say; -EIO: not the process that created the VM, or a
- * senseless answer; -ENOMEM, -E2BIG.
+ * -EINVAL: size, attributes, alignment, an unknown flag, a file that is too small, a different
+ * @shared_fd in place, or with two backings neither it nor hva; -EBADF: @private_fd or
+ * @shared_fd is not open; -ENOTTY: in place, @private_fd is not a file that converts;
+ * -EOPNOTSUPP: GMEM_ASK_KERNEL with two backings, or with a kernel that cannot be asked; -EIO:
+ * not the process that created the VM, or the kernel's answer makes no sense; -ENOMEM, -E2BIG.
  */
 int gmem_adopt(struct gmem_vm *vm, uint64_t size, int private_fd, int shared_fd,
 	       const struct gmem_adopt_opts *opts, struct gmem **gmem);
 
 /*
  * Unbind @gmem everywhere, unmap it and close its files, as far as they are the library's.
- * NULL is ignored.  Waits for requests of the memory that came before.  Should KVM not give a
- * slot back, for want of memory or because a protected guest has run, the addresses under it
- * stay taken until the process ends; the memory is freed.  A mapping of the caller's has to
- * stay then: call gmem_unbind() first, which returns an error.
+ * NULL is ignored.  Waits for earlier requests for the memory.  If KVM does not delete a
+ * slot, for lack of memory or because a protected guest has run, the addresses under it stay
+ * occupied until the process ends; the memory is freed.  A mapping of the caller's must then
+ * stay: call gmem_unbind() first, which returns an error in this case.
  */
 void gmem_destroy(struct gmem *gmem);
 
 uint64_t gmem_size(const struct gmem *gmem);
 
 /*
- * The file that shared pages are in, to map it elsewhere or hand it to a device back
- * end, and the one that private pages are in; the same if they are in place.  Both belong to
- * the library, or to the caller if the memory was adopted.  -1: the shared half is anonymous.
+ * The file that has the shared pages, to map it elsewhere or hand it to a device back end,
+ * and the one that has the private pages; they are the same in place.  Both belong to the
+ * library, or to the caller if the memory was adopted.  -1: the shared half is anonymous.
  */
 int gmem_shared_fd(const struct gmem *gmem);
 int gmem_private_fd(const struct gmem *gmem);
 
 struct gmem_map_opts {
 	size_t struct_size;
-	/* As for mmap(): a hint, or where to if @mmap_flags say so.  NULL: anywhere. */
+	/* As for mmap(): a hint, or the place if @mmap_flags say so.  NULL: anywhere. */
 	void *address;
-	/* Beside MAP_SHARED and MAP_NORESERVE, such as MAP_FIXED_NOREPLACE or MAP_POPULATE. */
+	/* Besides MAP_SHARED and MAP_NORESERVE, such as MAP_FIXED_NOREPLACE or MAP_POPULATE. */
 	int mmap_flags;
 };
 
 /*
  * Map @gmem for the host at *@hva, until it is destroyed.  If it is mapped already, or was
  * adopted with its mapping, return that, whatever @opts say.  @opts may be NULL.  In place,
- * touching a private page is SIGBUS; with two backings it reads something that is not what the
- * guest reads.
+ * touching a private page raises SIGBUS; with two backings a private page does not read there
+ * as the guest reads it.
  *
- * -EINVAL: @opts without its size, or a flag of mmap() that makes no shared mapping of a file;
- * -E2BIG, -ENOMEM, and what mmap() returns.
+ * -EINVAL: @opts without its size, or a flag that does not make a shared mapping of a file;
+ * -E2BIG, -ENOMEM, and the errors of mmap().
  */
 int gmem_map(struct gmem *gmem, const struct gmem_map_opts *opts, void **hva);
 
@@ -262,39 +262,38 @@ struct gmem_bind_opts {
 	size_t struct_size;
 	/*
 	 * GMEM_NO_SLOT: KVM's slot is the caller's, and so is its number; @slot is ignored.  The
-	 * memory need not be mapped by the library then.  Bind before the slot is made, and
-	 * unbind after it has been deleted, so that no vCPU uses memory with the wrong states
-	 * (two backings) or that an IOMMU does not know yet.
+	 * library does not map the memory then.  Bind before the slot is made, and unbind after
+	 * it has been deleted, so that no vCPU uses memory with the wrong states (two backings)
+	 * or memory that an IOMMU does not map yet.
 	 */
 	uint32_t flags;
-	/* Of KVM's slot, beside KVM_MEM_GUEST_MEMFD; 7.3 takes none for such a slot. */
+	/* Of KVM's slot, besides KVM_MEM_GUEST_MEMFD; 7.3 accepts none for such a slot. */
 	uint32_t slot_flags;
-	/* For how long to wait, as in gmem_convert_opts; 0: as long as it takes. */
+	/* How long to wait, as in gmem_convert_opts; 0: as long as it takes. */
 	uint32_t timeout_ms;
 	const uint32_t *cancel;
 };
 
 /*
- * Make [@offset, +@size) of @gmem what the guest has at [@gpa, +@size), as KVM's
- * memslot @slot, with its address space in the upper 16 bits.  Maps @gmem.  A page of a memory
- * is bound at most once.  @opts may be NULL.  Waits for requests of the same range that came
- * before, as do the next two.
+ * Place [@offset, +@size) of @gmem at the guest's [@gpa, +@size), as KVM's memslot @slot,
+ * which has the address space in its upper 16 bits.  Maps @gmem.  A page of a memory is bound
+ * at most once.  @opts may be NULL.  Waits for earlier requests for the same range, as do the
+ * next two functions.
  *
- * -EINVAL: alignment, size, beyond the end, a flag that does not exist, slot_flags with
- * GMEM_NO_SLOT, or @opts without its size; -EEXIST: overlaps what the library has bound or
- * excluded, or a slot of the caller's, or the library has given the slot's number to another
- * binding; -ETIMEDOUT, -ECANCELED: as said in @opts; -ENOMEM, -E2BIG; what a listener returns
- * that replays; what KVM_SET_USER_MEMORY_REGION2 returns, which is -EINVAL if the slot's number
- * is that of a slot of the caller's, or it does not take slot_flags.  On failure nothing is
- * bound.
+ * -EINVAL: alignment, size, beyond the end, an unknown flag, slot_flags with GMEM_NO_SLOT, or
+ * @opts without its size; -EEXIST: overlaps what the library has bound or excluded, or a slot
+ * of the caller's, or another binding of the library uses the slot number; -ETIMEDOUT,
+ * -ECANCELED: see @opts; -ENOMEM, -E2BIG; the error of a listener that replays; the errors of
+ * KVM_SET_USER_MEMORY_REGION2, which is -EINVAL if a slot of the caller's has this number, or
+ * slot_flags are not accepted.  On failure nothing is bound.
  */
 int gmem_bind(struct gmem *gmem, uint32_t slot, uint64_t gpa, uint64_t offset, uint64_t size,
 	      const struct gmem_bind_opts *opts);
 
 /*
- * Say that [@gpa, +@size) is there but cannot be converted: device memory, ROM, a slot
- * of ordinary memory.  It counts as shared.  No slot is made; that is the caller's.  @opts may
- * be NULL, and has no flags.
+ * Mark [@gpa, +@size) as existing but not convertible: device memory, ROM, a slot of ordinary
+ * memory.  It counts as shared.  No slot is made; that is up to the caller.  @opts may be
+ * NULL, and has no flags.
  *
  * -EINVAL: alignment, size, flags, or @opts without its size; -EEXIST: overlaps what the
  * library has bound or excluded; -ETIMEDOUT, -ECANCELED, -ENOMEM, -E2BIG.
@@ -303,18 +302,19 @@ int gmem_exclude(struct gmem_vm *vm, uint64_t gpa, uint64_t size,
 		 const struct gmem_bind_opts *opts);
 
 /*
- * Undo the gmem_bind() or gmem_exclude() whose range begins at @gpa.  Pages keep state
- * and contents.  @opts may be NULL, and has no flags.
+ * Undo the gmem_bind() or gmem_exclude() whose range begins at @gpa.  Pages keep their
+ * state and contents.  @opts may be NULL, and has no flags.
  *
  * -EINVAL: flags, or @opts without its size; -ENXIO: nothing begins there; -ETIMEDOUT,
- * -ECANCELED, -E2BIG; what a listener returns that replays; what KVM_SET_USER_MEMORY_REGION2
- * returns, as -EPERM once a protected guest has run.  On failure it is bound as before.
+ * -ECANCELED, -E2BIG; the error of a listener that replays; the errors of
+ * KVM_SET_USER_MEMORY_REGION2, such as -EPERM once a protected guest has run.  On failure
+ * the range is bound as before.
  */
 int gmem_unbind(struct gmem_vm *vm, uint64_t gpa, const struct gmem_bind_opts *opts);
 
 /*
- * In calls of these four @opts can be left out, which means NULL: gmem_map(gmem, &hva),
- * gmem_bind(gmem, slot, gpa, offset, size).
+ * In calls of these four functions @opts can be left out, which means NULL:
+ * gmem_map(gmem, &hva), gmem_bind(gmem, slot, gpa, offset, size).
  */
 #define GMEM_PICK(a, b, c, d, e, f, g, h, macro, ...) macro
 #define GMEM_ALL(...) __VA_ARGS__
@@ -332,44 +332,45 @@ int gmem_unbind(struct gmem_vm *vm, uint64_t gpa, const struct gmem_bind_opts *o
 
 /* ---- Listeners ------------------------------------------------------------ */
 
-/* A part of a request, all of it bound at @gpa, or at GMEM_NO_GPA if it is not. */
+/* A part of a request, bound as a whole at @gpa, or not at all, then at GMEM_NO_GPA. */
 struct gmem_range {
 	size_t struct_size;
 	struct gmem *gmem;
 	uint64_t offset;
 	uint64_t size;
 	uint64_t gpa;
-	uint64_t attributes;		/* for a listener: those of before the conversion */
+	uint64_t attributes;		/* for a listener: the old ones */
 };
 
 /*
- * Device assignment: an IOMMU that maps shared memory pins it, and pinned memory does
- * not go private.  So unmap *before* a range goes private, and map *after* it has become
- * shared and what is read there has been settled.  Both are called in the converting
- * thread, for ranges that change, in ascending order; a conversion that fails is undone
- * by the other one, in the same thread.  Either may block and may look states up, which
- * are the ones of before the conversion; see above for what it must not.
+ * Device assignment: an IOMMU that maps shared memory pins it, and pinned memory cannot
+ * become private.  So unmap *before* a range becomes private, and map *after* it has
+ * become shared and its contents are settled.  Both functions are called in the
+ * converting thread, for ranges that change, in ascending order; if a conversion fails,
+ * the opposite function undoes it, in the same thread.  Either may block and may look up
+ * states, which are the old ones; see above for what they must not do.
  *
  * Listeners are told in the order in which they were added, each of all ranges, and undone
- * in the reverse.  before_private() returns 0, or -errno to refuse the conversion.  So does
- * after_shared(): then all goes back to private, as far as that is possible.
+ * in reverse order.  before_private() returns 0, or -errno to refuse the conversion.  So
+ * does after_shared(): then everything goes back to private, as far as possible.
  *
- * Whoever refuses a range to be shared holds none of it, and whoever refuses to let go
- * holds all of it.
+ * A listener that refuses a shared range must hold none of it, and one that refuses to
+ * let go must still hold all of it.
  *
- * Conversions that run side by side call a listener side by side.  begin() and commit() may
- * be NULL.  They are around the ranges that one listener is told of together, in one thread,
- * so that it can collect them and send one message.  begin() says what they become, and
- * returns 0, or -errno to refuse the conversion; commit() has the answer, 0 or -errno.
- * commit() is not called when begin(), before_private() or after_shared() of the same
- * listener has refused.  A listener with commit() that refuses, in whichever of the
- * functions, has taken all of them back itself, and nothing of it is undone.
+ * Concurrent conversions call a listener concurrently.  begin() and commit() may be NULL.
+ * They are called before and after the ranges that belong together, in one thread, so that a
+ * listener can collect these and send one message.  begin() is told what they become, and
+ * returns 0, or -errno to refuse the conversion; commit() returns the answer, 0 or -errno.
+ * commit() is not called if begin(), before_private() or after_shared() of the same listener
+ * has refused.  If any function of a listener with commit() refuses, the listener itself has
+ * taken back all of them, and nothing is undone for it.
  *
  * The undo of a conversion tells of each range separately, between a begin() and a commit() of
- * its own.  It goes on when a listener refuses, and result->undo_error has what the first one
- * returned.  A range that one does not let go of stays shared.  What stays shared, as the
- * undo failed or was declined, is told to all with after_shared().  So in the end each has
- * heard of what is shared and what is not, and has agreed but where it refused itself.
+ * its own.  It continues if a listener refuses, and result->undo_error has the error of the
+ * first one.  A range stays shared if a listener does not let go of it.  All are told of what
+ * stays shared, because the undo failed or was declined, with after_shared().  So in the end
+ * each listener has been told what is shared and what is not, and has agreed, except where it
+ * has refused itself.
  */
 struct gmem_listener {
 	size_t struct_size;
@@ -384,27 +385,27 @@ struct gmem_listener {
 /*
  * For gmem_listener.flags:
  *
- * GMEM_LISTENER_REPLAY: tell it of all that is bound and shared, and of nothing else, as it
- * is added and removed, and as memory is bound and unbound.
+ * GMEM_LISTENER_REPLAY: tell the listener of everything that is bound and shared, and of
+ * nothing else, also when it is added or removed, and when memory is bound or unbound.
  *
  * GMEM_LISTENER_GAPS: it can let go of a range in which it does not hold every page.  Then
- * before_private() is told of each part of a request once, rather than of each range that
- * changes.  An undo, unbinding and removing tell it of each range separately all the same,
- * and after_shared() is told of shared ranges only.
+ * before_private() is called once for each part of a request, rather than for each range
+ * that changes.  An undo, unbinding and removing still tell it of each range separately,
+ * and after_shared() is called for shared ranges only.
  */
 
 /*
- * @listener stays the caller's, in place until it is removed.
+ * @listener stays the caller's, who must keep it until it is removed.
  *
  * With GMEM_LISTENER_REPLAY adding calls after_shared() for what is bound and shared, and
  * removing before_private(); gmem_bind() and gmem_unbind() do the same for their range.  No
- * conversion of the range runs meanwhile, so each page is told of exactly once.  Adding,
- * binding and unbinding are undone if it refuses, and return what it did; removing goes
- * on, and returns the first refusal.  Without the flag nobody is told: iterate with
- * gmem_lookup().
+ * conversion of the range runs meanwhile, so the listener is told of each page exactly
+ * once.  If it refuses, adding, binding and unbinding are undone and return its error;
+ * removing continues, and returns the first error.  Without the flag it is told nothing:
+ * iterate with gmem_lookup().
  *
- * -EINVAL: without its size or a function, or a flag that does not exist; -EEXIST: is there
- * already; -ENOMEM, -E2BIG.  Removing: -ENOENT.
+ * -EINVAL: without its size or a function, or an unknown flag; -EEXIST: added already;
+ * -ENOMEM, -E2BIG.  Removing: -ENOENT.
  */
 int gmem_add_listener(struct gmem_vm *vm, struct gmem_listener *listener);
 int gmem_remove_listener(struct gmem_vm *vm, struct gmem_listener *listener);
@@ -417,43 +418,43 @@ struct gmem_iommu;
 struct gmem_iommu_opts {
 	size_t struct_size;
 	/*
-	 * An iommufd, or a container of VFIO that has a group and a type1 IOMMU.  It stays
-	 * the caller's, and open until gmem_remove_iommu().
+	 * An iommufd, or a VFIO container that has a group and a type1 IOMMU.  It stays
+	 * the caller's, who keeps it open until gmem_remove_iommu().
 	 */
 	int fd;
 	uint32_t ioas_id;		/* of the iommufd; 0 for a container */
 };
 
 /*
- * Have an IOMMU map all that is bound and shared, for reading and writing, at the
- * guest's addresses, from now until it is removed: with conversions, gmem_bind() and
- * gmem_unbind().  What is private, or not in a memory of @vm, is never mapped by it, and
- * nobody else may map or unmap in the range of the bindings.
+ * Make an IOMMU map everything that is bound and shared, for reading and writing, at the
+ * guest's addresses, until it is removed: it follows conversions, gmem_bind() and
+ * gmem_unbind().  It never maps what is private, or not in a memory of @vm, and nobody
+ * else may map or unmap in the range of the bindings.
  *
- * Attach the devices first: an IOAS without one pins nothing, so its mappings are not checked
- * until one is attached.  A second device may join the IOAS or the container at any time, and
- * needs no call here.
+ * Attach the devices first: an IOAS without a device pins nothing, so its mappings are not
+ * checked until one is attached.  A second device may join the IOAS or the container at any
+ * time, and needs no call here.
  *
- * An iommufd is best.  Without mappings, and with no other IOAS for VFIO's compatibility calls
- * (IOMMU_VFIO_IOAS, which is set here and cleared as the IOMMU is removed), it is made to have
- * small pages; then a range that is shared is one mapping, from which conversions cut.  So map
- * what is the caller's after this.  Otherwise each page is a mapping of its own, of which a
- * container has vfio_iommu_type1.dma_entry_limit, 65535 unless it is raised: 256 MiB.
+ * An iommufd is best.  If the IOAS has no mappings, and VFIO's compatibility calls refer to no
+ * other one (IOMMU_VFIO_IOAS, which is set here and cleared when the IOMMU is removed), it is
+ * set to use small pages; then a shared range is one mapping, out of which conversions cut
+ * pages.  So map memory of your own after this.  Otherwise each page is a mapping of its own,
+ * of which a container has vfio_iommu_type1.dma_entry_limit, by default 65535: 256 MiB.
  *
  * -EINVAL, -ENOTTY, -EBADF: not an iommufd with an IOAS, nor a container with an IOMMU; -EINVAL
- * also: the IOMMU does not have an address at which shared memory is bound; -ENODEV: an
- * iommufd, ioas_id 0, and no IOAS for VFIO's calls; -ENOENT: no such IOAS; -EEXIST: something
- * is mapped there; -ENOSPC: more shared pages than type1 has mappings; -ENOMEM: also the limit
- * of locked memory; -E2BIG; what else the kernel returns for a mapping.  Then nothing is mapped.
+ * also: the IOMMU does not have an address at which shared memory is bound; -ENODEV: an iommufd,
+ * ioas_id 0, and no IOAS for VFIO's calls; -ENOENT: no such IOAS; -EEXIST: something is mapped
+ * there; -ENOSPC: more shared pages than type1 has mappings; -ENOMEM: also the limit of locked
+ * memory; -E2BIG; other errors of the kernel for a mapping.  On failure nothing is mapped.
  */
 int gmem_add_iommu(struct gmem_vm *vm, const struct gmem_iommu_opts *opts,
 		   struct gmem_iommu **iommu);
 
 /*
- * Unmap all of it.  NULL is ignored.  @iommu is gone in any case; -errno is the first with
- * which the kernel refused to unmap, and then closing @fd unmaps.
+ * Unmap everything.  NULL is ignored.  @iommu is removed in any case; -errno is the first
+ * error with which the kernel refused to unmap, and then closing @fd unmaps.
  *
- * To be called before the last group leaves a container, which loses its IOMMU then:
+ * Call this before the last group leaves a container, which then loses its IOMMU:
  * conversions would fail with -EINVAL until this is called.
  */
 int gmem_remove_iommu(struct gmem_iommu *iommu);
@@ -463,10 +464,11 @@ int gmem_remove_iommu(struct gmem_iommu *iommu);
 /*
  * For gmem_convert_opts.flags:
  *
- * GMEM_NO_UNDO: on failure leave what was converted so far, rather than convert it back.
+ * GMEM_NO_UNDO: on failure, leave what has been converted so far, rather than convert it
+ * back.
  *
- * GMEM_NO_DISCARD: with two backings, keep the pages of the other half.  Quicker, and up to
- * twice the memory.
+ * GMEM_NO_DISCARD: with two backings, keep the pages of the other half.  This is quicker
+ * and takes up to twice the memory.
  */
 
 struct gmem_convert_opts {
@@ -475,16 +477,16 @@ struct gmem_convert_opts {
 	enum gmem_policy to_private;
 	uint32_t flags;
 	/*
-	 * For how long the call waits in all, in milliseconds from its beginning: first for
-	 * requests of the same range that came before, then for a page that somebody holds,
-	 * which is tried again.  0: the page is not tried again, @busy is not called, and the
-	 * requests before are waited for as long as they take.  On top of it comes what cannot
-	 * be interrupted: a listener, @busy, and the last call of the kernel, up to a second.
+	 * How long the call waits in total, in milliseconds from its beginning: first for
+	 * earlier requests for the same range, then for a page that somebody holds, which is
+	 * tried again.  0: the page is not tried again, @busy is not called, and the call waits
+	 * for earlier requests as long as they take.  Not included is what cannot be
+	 * interrupted: a listener, @busy, and the last system call, up to a second.
 	 *
 	 * @busy, if there is one, is called before each new attempt with the address of that
-	 * page, as the request counts it, and with how many attempts have failed.  It is to
+	 * page, as the request counts it, and the number of failed attempts.  It is meant to
 	 * make the holder let go, and returns 0 for another attempt, or -errno to give up
-	 * with that.  See above for what it must not.
+	 * and return that.  See above for what it must not do.
 	 */
 	uint32_t timeout_ms;
 	int (*busy)(void *arg, uint64_t where, unsigned int attempts);
@@ -494,8 +496,8 @@ struct gmem_convert_opts {
 };
 
 /*
- * What is used without opts: zeros for the host, nothing promised to the guest.  Begin
- * with it: GMEM_INIT(struct gmem_convert_opts) asks for ZERO to private as well, which
+ * The defaults without opts: zeros for the host, nothing promised to the guest.  Start
+ * from it: GMEM_INIT(struct gmem_convert_opts) selects ZERO to private as well, which
  * most mechanisms refuse.  GMEM_CONVERT_OPTS_INITIALIZER is for static variables.
  */
 #ifdef __cplusplus
@@ -511,16 +513,16 @@ struct gmem_convert_opts {
 	.to_shared = GMEM_ZERO, .to_private = GMEM_NONE }
 #endif
 
-/* Where a conversion was when it failed. */
+/* The step at which a conversion failed. */
 enum gmem_step {
 	GMEM_STEP_DONE = 0,
 	GMEM_STEP_CHECK,		/* the request itself, before anything was done */
 	GMEM_STEP_BEFORE_PRIVATE,	/* a listener refused */
-	GMEM_STEP_PREPARE,		/* two backings: making the other half empty */
+	GMEM_STEP_PREPARE,		/* two backings: emptying the other half */
 	GMEM_STEP_CONVERT,		/* the kernel refused */
 	GMEM_STEP_ZERO,			/* without policies: zeroing, before the kernel converts */
 	GMEM_STEP_AFTER_SHARED,		/* a listener refused */
-	GMEM_STEP_TURN,			/* waiting for requests that came before */
+	GMEM_STEP_TURN,			/* waiting for earlier requests */
 };
 
 struct gmem_result {
@@ -529,76 +531,77 @@ struct gmem_result {
 	uint64_t where;			/* lowest address that refused, as the request counts it */
 	unsigned int attempts;		/* calls of the kernel that ended with -EAGAIN */
 	/*
-	 * After a failure, what is not as it was: [left, +left_size), as the request counts
-	 * it, is the smallest range that contains all pages that stayed converted; pages in
-	 * it may have been converted back: gmem_lookup() knows.  left_size 0 if the undo
-	 * worked, or was not needed.  undo_error is the first error of the undo, -ECANCELED
-	 * with GMEM_NO_UNDO.
+	 * After a failure, [left, +left_size), as the request counts it, is the smallest
+	 * range that contains all pages that stayed converted; some pages in it may have
+	 * been converted back (see gmem_lookup()).  left_size is 0 if the undo worked, or
+	 * was not needed.  undo_error is the first error of the undo, or -ECANCELED with
+	 * GMEM_NO_UNDO.
 	 */
 	uint64_t left;
 	uint64_t left_size;
 	int undo_error;
 	/*
-	 * After a failure: undone, but what the pages held is gone, or some of it.  That is so
-	 * after an undo that could not keep contents, and without policies after ZERO to
-	 * shared: the library zeros before the host may look, so before it can fail.
+	 * After a failure: it was undone, but all or some of the contents are gone.  That is
+	 * so after an undo that could not keep contents, and without policies after ZERO to
+	 * shared: the library zeros before the host can read, and so before the kernel may
+	 * fail.
 	 */
 	bool contents_lost;
-	/* Two backings: bytes whose other half could not be given back.  No failure. */
+	/* Two backings: bytes whose other half could not be given back.  Not a failure. */
 	uint64_t undiscarded;
 };
 
 /*
- * Make all of [@gpa, +@size) @attributes, GMEM_PRIVATE or GMEM_SHARED, over as many
- * slots and memories as it covers.  Pages that have them already keep everything.  What
- * is not bound, or excluded, is shared already: to shared, the memory in the range is
- * converted, which may be none, as firmware asks for MMIO to be shared; to private, such a
- * range is refused.
- * @opts and @result may be NULL.  Blocks while mappings go away, for listeners, and for
- * requests of the same range that came before; opts->timeout_ms bounds the waiting.
+ * Give all of [@gpa, +@size) the state @attributes, GMEM_PRIVATE or GMEM_SHARED, over as
+ * many slots and memories as it covers.  Pages that have the state already keep their
+ * contents.  Addresses that are not bound, or are excluded, count as shared: to shared,
+ * the memory in the range is converted, which may be none, as firmware asks for MMIO to be
+ * shared; to private, such a range is refused.  @opts and @result may be NULL.  Blocks
+ * while mappings are removed, for listeners, and for earlier requests for the same range;
+ * opts->timeout_ms limits the waiting.
  *
- * All of it or nothing: in one call of the kernel if gmem_probe.is_atomic says so and there
- * are no gaps, or if one call is enough.  Otherwise what was converted before the failure is
- * converted back.
- * @result says what a failure left, which is nothing unless it says so.
+ * Either all of it is converted or nothing: in one system call if gmem_probe.is_atomic is
+ * set and there are no gaps, or if one call is enough.  Otherwise what was converted before
+ * the failure is converted back.  @result describes a failure, and what is left converted if
+ * not everything was undone.
  *
- * -EINVAL	alignment, size 0, overflow, attributes, a policy that does not exist,
+ * -EINVAL	alignment, size 0, overflow, attributes, an unknown policy,
  *		@opts or @result without its size
  * -ENXIO	to private: nothing is bound at result->where
- * -EPERM	to private: what is at result->where is excluded (GMEM_STEP_CHECK).  To shared:
- *		it is the guest's, which has not agreed to share it (GMEM_STEP_CONVERT), in a
- *		protected VM of arm64.  Waiting does not help, so it is not tried again
- * -EOPNOTSUPP	the policy cannot be had in this direction; gmem_probe says which can
+ * -EPERM	to private: result->where is excluded (GMEM_STEP_CHECK).  To shared: the guest
+ *		has not agreed to share the page (GMEM_STEP_CONVERT), in a protected VM of
+ *		arm64.  Waiting does not help, so it is not tried again
+ * -EOPNOTSUPP	the policy is not available in this direction; gmem_probe says which are
  * -EAGAIN	the page at result->where is held by somebody: a pin, an IOMMU, a pipe;
- *		gmem-who(1) says who may hold it.  With two backings a held page does not
- *		refuse: its holder keeps one that is no longer the guest's
- * -ETIMEDOUT	requests that came before took all of opts->timeout_ms (GMEM_STEP_TURN)
- * -ECANCELED	by gmem_cancel(), while the call waited; or a listener returned a positive
- *		number
+ *		gmem-who(1) says who may hold it.  With two backings a page that is held does
+ *		not refuse: its holder keeps a page that is no longer the guest's
+ * -ETIMEDOUT	earlier requests took all of opts->timeout_ms (GMEM_STEP_TURN)
+ * -ECANCELED	cancelled by gmem_cancel() while the call waited; or a listener returned a
+ *		positive number
  * -EHWPOISON	the page at result->where has a memory error
  * -ENOMEM	the kernel could not track the new state
  * -EIO		the caller is not the process that created the VM
  * -E2BIG	@opts is newer than the library
- * and what a listener or the busy hook returned.  -EINTR never: it is tried again.
+ * and the errors of a listener or of the busy hook.  Never -EINTR: the library tries again.
  */
 int gmem_convert_gpa(struct gmem_vm *vm, uint64_t gpa, uint64_t size, uint64_t attributes,
 		     const struct gmem_convert_opts *opts, struct gmem_result *result);
 
 /*
- * The same for [@offset, +@size) of @gmem, bound or not.  Not -ENXIO, and -EPERM only where
- * the guest has not agreed.
+ * The same for [@offset, +@size) of @gmem, bound or not.  Never returns -ENXIO, and -EPERM
+ * only if the guest has not agreed.
  */
 int gmem_convert(struct gmem *gmem, uint64_t offset, uint64_t size, uint64_t attributes,
 		 const struct gmem_convert_opts *opts, struct gmem_result *result);
 
 /*
- * Set *@cancel to 1, and have the calls of @vm that were given it return -ECANCELED instead of
+ * Set *@cancel to 1, and make the calls of @vm that were given it return -ECANCELED instead of
  * waiting: now, and until the caller sets it to 0 again.  So it does not matter whether a call
- * has begun.  One that need not wait is served, and what a call was doing is undone.
+ * has begun.  One that need not wait is carried out; what a cancelled one has done is undone.
  *
- * To stop a vCPU, one @cancel for each: as with kvm_run.immediate_exit, set it, kick the thread
- * out of KVM_RUN, and set it to 0 when the vCPU goes on.  In any thread, also in a listener or
- * @busy; not in a signal handler.
+ * To stop vCPUs, use one @cancel for each: as with kvm_run.immediate_exit, set it, kick the
+ * thread out of KVM_RUN, and set it to 0 when the vCPU continues.  May be called in any thread,
+ * also in a listener or @busy, but not in a signal handler.
  */
 void gmem_cancel(struct gmem_vm *vm, uint32_t *cancel);
 
@@ -606,8 +609,8 @@ void gmem_cancel(struct gmem_vm *vm, uint32_t *cancel);
 
 /*
  * The longest range from @offset on that has one state, and is bound in one piece or not
- * at all.  To visit all: begin at 0 and go on at range->offset + range->size.
- * -EINVAL: alignment, beyond the end, or @range without its size.
+ * at all.  To visit all ranges, begin at 0 and continue at range->offset +
+ * range->size.  -EINVAL: alignment, beyond the end, or @range without its size.
  */
 int gmem_lookup(struct gmem *gmem, uint64_t offset, struct gmem_range *range);
 
@@ -619,26 +622,26 @@ int gmem_lookup_gpa(struct gmem_vm *vm, uint64_t gpa, struct gmem_range *range);
 
 /*
  * Compare the library's states of @gmem with the kernel's.  0: they are the same.  1: they
- * differ, as somebody has converted without the library, and *@first_difference, which
- * may be NULL, is the range at the lowest offset that does: all of it one state, bound in one
- * piece or not at all, and its attributes are the kernel's.
+ * differ, because somebody has converted without the library, and *@first_difference, which
+ * may be NULL, is the range that differs at the lowest offset: it has one state, is bound in
+ * one piece or not at all, and its attributes are the kernel's.
  *
- * Waits for conversions of @gmem that came before, and those that come later wait for it.  The
- * time it takes follows how often states change along @gmem, not its size.
+ * Waits for earlier conversions of @gmem, and later ones wait for it.  The time depends on how
+ * often states change along @gmem, not on its size.
  *
  * -EINVAL: @first_difference without its size; -EOPNOTSUPP: two backings, or a kernel that
- * does not say which pages are private; -EIO: its answer makes no sense.
+ * does not say which pages are private; -EIO: a senseless answer.
  */
 int gmem_verify(struct gmem *gmem, struct gmem_range *first_difference);
 
 /*
- * Take the kernel's states of @gmem instead of the library's, from the lowest offset on.
+ * Replace the library's states of @gmem by the kernel's, from the lowest offset on.
  * Listeners are told of what differs as if it were converted now, with before_private() or
- * after_shared(): too late to let go of what has gone private, which an IOMMU would not have
- * let go.  If one refuses, that goes on, and returns what the first one did.  Waits, and is
- * waited for, as gmem_verify().
+ * after_shared(); for what has become private it is too late to let go, but what an IOMMU
+ * holds cannot have become private.  If a listener refuses, the call continues, and returns
+ * the first error.  Waits, and is waited for, like gmem_verify().
  *
- * -EOPNOTSUPP and -EIO as there.
+ * -EOPNOTSUPP and -EIO as for gmem_verify().
  */
 int gmem_rebuild(struct gmem *gmem);
 
@@ -647,32 +650,32 @@ int gmem_rebuild(struct gmem *gmem);
 /*
  * Do what the guest asked for, after KVM_RUN returned @run_error (0 or -errno) with
  * @run: KVM_EXIT_MEMORY_FAULT, with -EFAULT or success, or the KVM_EXIT_HYPERCALL of
- * KVM_HC_MAP_GPA_RANGE.  Call it before looking at anything else.
+ * KVM_HC_MAP_GPA_RANGE.  Call it before anything else reads @run.
  *
- * A guest of KVM_X86_SW_PROTECTED_VM cannot mark an access as private or shared, so it asks by
- * the hypercall only.
+ * A guest of KVM_X86_SW_PROTECTED_VM cannot mark an access as private or shared, so it can
+ * only ask by hypercall.
  *
- * In a protected VM of arm64 the first is the guest's hypercall as well, by which it agrees
- * to share a page or takes it back.  It has no answer: the guest executes it again when the
- * vCPU runs, until the page has been converted.
+ * In a protected VM of arm64, the hypercall by which the guest agrees to share a page, or
+ * takes it back, is a memory fault, too.  It needs no answer: the guest executes it again
+ * when the vCPU runs, until the page has been converted.
  *
- * 0: it is done, run the vCPU again.  1: it was another exit, which is the caller's, as is
- * any other @run_error: -EHWPOISON is a page with a memory error, or one that was taken from
- * a protected guest.
- * -EALREADY: a memory fault for pages that have the state already.  A conversion came
- * first, so run the vCPU again; if it comes back at once, the memory cannot be had.
- * Otherwise what gmem_convert_gpa() returns.  After a hypercall hypercall.ret has what KVM
- * tells the guest: 0, EAGAIN for -EAGAIN, -ETIMEDOUT and -ECANCELED, or EINVAL for the rest,
- * which are positive and all that KVM takes.  The caller may put another of the three there.
+ * 0: the exit was handled; run the vCPU again.  1: it was another exit, which the caller
+ * handles, as it does any other @run_error: -EHWPOISON is a page with a memory error, or one
+ * that was taken from a protected guest.  -EALREADY: the pages of a memory fault have the
+ * state already.  Another conversion came first, so run the vCPU again; if the exit comes
+ * back at once, the guest cannot have the memory.  Otherwise, the errors of
+ * gmem_convert_gpa().  After a hypercall, hypercall.ret has what KVM tells the guest: 0;
+ * EAGAIN for -EAGAIN, -ETIMEDOUT and -ECANCELED; or EINVAL for the rest, as positive
+ * numbers.  KVM accepts no others; the caller may put another of the three there.
  */
 int gmem_handle_exit(struct gmem_vm *vm, struct kvm_run *run, int run_error,
 		     const struct gmem_convert_opts *opts, struct gmem_result *result);
 
-/* ---- Structs, for languages that have no macros of C ------------------------ */
+/* ---- Structs, for languages without C macros ------------------------------ */
 
 /*
- * What GMEM_INIT() does, to @size bytes, which is the caller's sizeof of the struct: the
- * library may know a larger one.
+ * Do what GMEM_INIT() does, to @size bytes, the size of the struct as the caller knows
+ * it; the library may know a larger one.
  */
 void gmem_probe_init(struct gmem_probe *probe, size_t size);
 void gmem_vm_opts_init(struct gmem_vm_opts *opts, size_t size);
@@ -689,7 +692,7 @@ void gmem_convert_opts_init(struct gmem_convert_opts *opts, size_t size);
 
 /* ---- Names, for messages.  NULL is never returned. ------------------------ */
 
-/* That of the library which runs; GMEM_VERSION is that of the header. */
+/* The version of the running library; GMEM_VERSION is that of the header. */
 const char *gmem_version(void);
 
 const char *gmem_mechanism_name(enum gmem_mechanism mechanism);
