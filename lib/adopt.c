@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* Memories from files and mappings of the caller's, with the states that they have. */
+/* Memories from files and mappings of the caller's, with their present states. */
 #include <errno.h>
 #include <sys/stat.h>
 
@@ -7,7 +7,7 @@
 
 #define BITS_PER_WORD	64u
 
-/* 0, or -EINVAL if there are not @size bytes from @offset on; what is no file has no size. */
+/* 0, or -EINVAL if there are not @size bytes from @offset on. Only files have a size. */
 static int check_file(int fd, uint64_t offset, uint64_t size)
 {
 	struct stat st;
@@ -28,7 +28,7 @@ static int check_in_place(const struct gmem *gmem, int shared_fd)
 	if ((shared_fd >= 0 && shared_fd != gmem->private_fd) || gmem->shared_offset)
 		return -EINVAL;
 
-	/* A range without a size is refused by files that convert, and changes nothing. */
+	/* A file that converts refuses a range without a size; nothing changes. */
 	r = set_attributes_in_place(gmem->private_fd, 0, 0, false, 0, &where);
 	return r == -EINVAL ? 0 : r;
 }
@@ -46,7 +46,7 @@ static bool is_told_private(const uint64_t *private_pages, uint64_t page)
 	return private_pages[page / BITS_PER_WORD] >> (page % BITS_PER_WORD) & 1;
 }
 
-/* How many pages from @page on, in one word, have one state: one, or all of them. */
+/* How many pages from @page on, within one word, have the same state: one, or all of them. */
 static uint64_t pages_alike(const uint64_t *private_pages, uint64_t page)
 {
 	uint64_t word = private_pages[page / BITS_PER_WORD];

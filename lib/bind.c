@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * Binding, excluding and unbinding: a turn, the list of bindings, listeners, and KVM's slots.
- * And the end of a memory, which unbinds it first.
+ * Also the end of a memory, which unbinds it first.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -9,9 +9,9 @@
 #include "internal.h"
 
 /*
- * With two backings the VM's attributes say which pages are private, by gpa.  Outside of
- * bindings everything is shared, so that a slot which the library does not know works.  Shared
- * ranges are set as well, in case an unbinding could not; KVM sees when nothing changes.
+ * With two backings the VM's attributes say which pages are private, by gpa.  Outside bindings
+ * everything is shared, so that slots which the library does not know work.  Shared ranges are
+ * set as well, in case an unbinding failed to; KVM notices if nothing changes.
  */
 static int set_attributes(const struct binding *b, bool bind)
 {
@@ -39,7 +39,7 @@ static bool is_range(const struct gmem_vm *vm, uint64_t start, uint64_t size)
 	return size && !(start % vm->page_size) && !(size % vm->page_size) && start + size > start;
 }
 
-/* Last of all, as KVM may not give a slot back. */
+/* Last of all, as KVM may refuse to delete a slot. */
 static int make_slot(const struct binding *b)
 {
 	if (!b->has_slot)
@@ -60,7 +60,7 @@ static int give_to_guest(const struct binding *b)
 	struct gmem_vm *vm = b->gmem->vm;
 	int r;
 
-	/* Before there is a slot, so that no vCPU meets the wrong half. */
+	/* Before there is a slot, so that no vCPU accesses the wrong half. */
 	r = set_attributes(b, true);
 	if (r)
 		goto undo_attributes;
@@ -77,7 +77,7 @@ undo_attributes:
 	return r;
 }
 
-/* @flags_allowed: the others are -EINVAL. */
+/* Any flag that is not in @flags_allowed is -EINVAL. */
 static int take_opts(struct gmem_bind_opts *opts, const struct gmem_bind_opts *caller,
 		     uint32_t flags_allowed)
 {
@@ -167,8 +167,8 @@ API int gmem_exclude(struct gmem_vm *vm, uint64_t gpa, uint64_t size,
 }
 
 /*
- * @lock is held, and let go of on the way; the turn covers the binding.  @forced: a listener
- * that refuses does not keep it.
+ * @lock is held, and dropped in between; the turn covers the binding.  @forced: unbind even
+ * if a listener refuses.
  */
 static int remove_binding(struct gmem_vm *vm, const struct binding *b, bool forced)
 {
@@ -180,10 +180,16 @@ static int remove_binding(struct gmem_vm *vm, const struct binding *b, bool forc
 		r = tell_binding(vm, old.gpa, old.size, true, forced);
 		if (!r || forced) {
 			r = delete_slot(&old);
-			/* Fails for want of memory at most, where there was a slot before. */
+			/*
+			 * There was a slot here before, so this can fail only for lack of
+			 * memory.
+			 */
 			if (!r)
 				set_attributes(&old, false);
-			/* The guest has it still; what is forgotten nobody could let go of later. */
+			/*
+			 * The guest still has it; if it were forgotten, nobody could let go of it
+			 * later.
+			 */
 			else if (!forced)
 				tell_binding(vm, old.gpa, old.size, false, true);
 		}
@@ -246,7 +252,7 @@ static const struct binding *any_binding(const struct gmem *gmem)
 	return NULL;
 }
 
-/* -errno: a VM that lives, so no -EIO, has a slot of it still. */
+/* -errno: a living VM (hence not -EIO) still has a slot of it. */
 static int unbind_all(struct gmem *gmem)
 {
 	struct turn turn = { .gmem = gmem, .offset_end = gmem->size };
@@ -256,13 +262,13 @@ static int unbind_all(struct gmem *gmem)
 	uint64_t gpa;
 
 	take_turn(vm, &turn, NULL);
-	/* From the beginning each time, as others may bind and unbind meanwhile. */
+	/* Start from the beginning each time, as others may bind and unbind meanwhile. */
 	while ((b = any_binding(gmem))) {
 		gpa = b->gpa;
 		r = remove_binding(vm, b, true);
 		if (!r)
 			continue;
-		/* A slot that KVM does not give back is forgotten all the same. */
+		/* A slot that KVM does not delete is forgotten all the same. */
 		binding_erase(vm, gpa);
 		if (r != -EIO)
 			error = r;
@@ -278,8 +284,8 @@ API void gmem_destroy(struct gmem *gmem)
 		return;
 
 	/*
-	 * Under a slot that stays the next mapping would become the guest's memory, so the
-	 * addresses stay taken.  If that fails the memory does, too.
+	 * If a slot stays, the next mapping at these addresses would become the guest's
+	 * memory, so keep them occupied.  If that fails, the memory stays, too.
 	 */
 	if (unbind_all(gmem) && gmem->owns_mapping) {
 		(void)mmap(gmem->hva, gmem->size, PROT_NONE,

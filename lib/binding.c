@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* What the guest has where: the list of bindings, and lookups in it.  Nothing here blocks. */
+/* What is bound where in the guest: the list of bindings, and lookups.  Nothing here blocks. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
 
-/* How many bindings end at or before @gpa: where one for it is, or belongs. */
+/* How many bindings end at or before @gpa: the index at which one for it is, or belongs. */
 static size_t position(const struct gmem_vm *vm, uint64_t gpa)
 {
 	size_t low = 0, high = vm->nr_bindings, middle;
@@ -48,7 +48,7 @@ const struct binding *binding_of(const struct gmem *gmem, uint64_t offset, uint6
 	return NULL;
 }
 
-/* A page of a memory is bound once, so that it has one gpa. */
+/* A page of a memory is bound only once, so that it has one gpa. */
 int binding_check(const struct gmem_vm *vm, const struct binding *new)
 {
 	const struct binding *b;

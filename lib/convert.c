@@ -2,7 +2,7 @@
 /*
  * A conversion, from top to bottom: check, tell listeners, zero, ask the kernel, tell
  * listeners, discard what the mechanism leaves, and remember.  Until the last step
- * the states are those of before, which is how an undo knows what to undo.
+ * the states are the old ones, which is how an undo knows what to undo.
  */
 #include <errno.h>
 
@@ -15,8 +15,8 @@
 /* ---- The kernel ------------------------------------------------------------ */
 
 /*
- * May the kernel be asked to convert @part by gpa?  In place, where there is no slot yet, that
- * would change attributes of the VM.  @lock is held.
+ * May the kernel be asked to convert @part by gpa?  In place, without a slot, that would
+ * change attributes of the VM.  @lock is held.
  */
 static bool goes_by_gpa(const struct request *req, const struct gmem_range *part)
 {
@@ -25,8 +25,8 @@ static bool goes_by_gpa(const struct request *req, const struct gmem_range *part
 }
 
 /*
- * Have @call, which ends at *@at, be by gpa, and add what is bound from there on without a
- * gap.  @lock is held.
+ * Make @call, which ends at *@at, one by gpa, and add what is bound from there on without
+ * a gap.  @lock is held.
  */
 static void extend(const struct request *req, uint64_t *at, struct gmem_range *call)
 {
@@ -46,7 +46,7 @@ static bool next_call(const struct request *req, uint64_t *at, struct gmem_range
 	bool by_gpa = req->vm->probe.mechanism == GMEM_TWO_BACKINGS;
 	bool found;
 
-	/* One call for all, where it can be had. */
+	/* One call for everything, if possible. */
 	if (*at < req->end && req->gmem && !by_gpa) {
 		*call = (struct gmem_range){
 			.gmem = req->gmem,
@@ -105,7 +105,7 @@ static void remember(struct request *req, const struct gmem_range *range)
 		   (range->offset + range->size) / page_size, req->to_private);
 }
 
-/* -EAGAIN once more?  0, or what to give up with. */
+/* Try again after -EAGAIN? 0, or the error to give up with. */
 static int wait_for_holder(struct request *req, uint64_t where)
 {
 	const struct gmem_convert_opts *opts = &req->opts;
@@ -157,8 +157,8 @@ static int convert_all(struct request *req)
 }
 
 /*
- * Punch holes where the pages change; *@missed counts the bytes where that failed.  In
- * place that is what the guest had, and lost should the conversion fail.
+ * Punch holes where the pages change; *@missed counts the bytes for which that failed.
+ * In place these are the guest's contents, which are lost if the conversion fails.
  */
 static int punch_changes(struct request *req, bool shared_half, uint64_t *missed,
 			 enum gmem_step step)
@@ -189,7 +189,7 @@ static void note(struct request *req, int undo_error)
 		req->result.undo_error = undo_error;
 }
 
-/* @change does not go back, for the reason @undo_error. */
+/* @change is not converted back, because of @undo_error. */
 static void leave(struct request *req, const struct gmem_range *change, int undo_error)
 {
 	struct gmem_result *result = &req->result;
@@ -203,7 +203,7 @@ static void leave(struct request *req, const struct gmem_range *change, int undo
 	result->left_size = address_of(req, change) + change->size - result->left;
 }
 
-/* Keeping contents if that can be had. */
+/* Keep the contents if possible. */
 static int convert_back(struct request *req, const struct gmem_range *change)
 {
 	const struct gmem_probe *probe = &req->vm->probe;
@@ -214,19 +214,19 @@ static int convert_back(struct request *req, const struct gmem_range *change)
 	uint64_t where;
 	int r;
 
-	/* It has changed in the library's eyes only. */
+	/* Only the library's states have changed. */
 	if (two && change->gpa == GMEM_NO_GPA)
 		return 0;
 
 	r = call_kernel(req, change, !req->to_private, policy, &where);
-	/* Both halves are there still; what is plain keeps both ways or neither. */
+	/* Both halves still exist; without policies contents are kept both ways or neither. */
 	if (!r && !two && (policy != GMEM_PRESERVE || (!plain && req->policy != GMEM_PRESERVE)))
 		req->result.contents_lost = true;
 
 	return r;
 }
 
-/* The first @told listeners have let go of @change, and take hold again where it is shared. */
+/* The first @told listeners have let go of @change, and take hold again of what is shared. */
 static void undo_to_private(struct request *req, const struct gmem_range *change, size_t told)
 {
 	int r = 0;
@@ -242,8 +242,9 @@ static void undo_to_private(struct request *req, const struct gmem_range *change
 }
 
 /*
- * The first @told listeners hold @change.  They let go before it goes back, the last one
- * first.  If one does not, or the kernel refuses, all get to hold what stays shared.
+ * The first @told listeners hold @change.  They let go before it is converted back, the
+ * last one first.  If one does not, or the kernel refuses, all take hold of what stays
+ * shared.
  */
 static void undo_to_shared(struct request *req, const struct gmem_range *change, size_t told)
 {
@@ -265,8 +266,9 @@ static void undo_to_shared(struct request *req, const struct gmem_range *change,
 }
 
 /*
- * Only what changed, as the rest was so before.  What stays converted is remembered so,
- * and listeners hold in the end what is shared, except where they refused.
+ * Only what changed, as the rest was like this before.  What stays converted is
+ * remembered as such, and in the end listeners hold what is shared, except where they
+ * refused.
  */
 static void undo(struct request *req)
 {
@@ -297,8 +299,8 @@ static int convert(struct request *req)
 	if (req->to_private)
 		r = tell_all(req);
 	/*
-	 * Zeros before the host may look.  With two backings nobody has a right to the shared
-	 * half of a private page; in place, without policies, the page itself goes.
+	 * Zero before the host can read.  With two backings nobody has a right to the shared
+	 * half of a private page; in place, without policies, the page itself is removed.
 	 */
 	if (!r && zero && (two || plain))
 		r = punch_changes(req, true, NULL, two ? GMEM_STEP_PREPARE : GMEM_STEP_ZERO);

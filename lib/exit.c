@@ -6,8 +6,9 @@
 #include "kvm_abi.h"
 
 /*
- * The exit's page has another state than the access needs, or the access came in the
- * middle of a conversion, or its memory could not be had.  Only the first can be helped.
+ * Either the page has another state than the access needs, or the access came in the
+ * middle of a conversion, or its memory could not be had.  Only the first can be dealt
+ * with here.
  */
 static int memory_fault(struct gmem_vm *vm, const struct kvm_run *run,
 			const struct gmem_convert_opts *opts, struct gmem_result *result)
@@ -38,15 +39,15 @@ static int map_gpa_range(struct gmem_vm *vm, struct kvm_run *run,
 {
 	uint64_t gpa = run->hypercall.args[0], nr_pages = run->hypercall.args[1];
 	bool to_private = run->hypercall.args[2] & KVM_MAP_GPA_RANGE_ENCRYPTED;
-	/* Guests count in pages of 4 KiB, whatever the host has. */
+	/* Guests count in pages of 4 KiB, whatever the page size of the host. */
 	const uint64_t page_size = 4096;
 	int r;
 
-	/* What is too large for a gpa is for a size as well. */
+	/* A number that is too large for a gpa is too large for a size as well. */
 	r = nr_pages > UINT64_MAX / page_size ? -EINVAL :
 	    gmem_convert_gpa(vm, gpa, nr_pages * page_size,
 			     to_private ? GMEM_PRIVATE : GMEM_SHARED, opts, result);
-	/* The only answers that KVM passes on; with another one the next KVM_RUN fails. */
+	/* The only results that KVM passes on; with another one the next KVM_RUN fails. */
 	if (!r)
 		run->hypercall.ret = 0;
 	else if (r == -EAGAIN || r == -ETIMEDOUT || r == -ECANCELED)
@@ -59,7 +60,7 @@ static int map_gpa_range(struct gmem_vm *vm, struct kvm_run *run,
 API int gmem_handle_exit(struct gmem_vm *vm, struct kvm_run *run, int run_error,
 			 const struct gmem_convert_opts *opts, struct gmem_result *result)
 {
-	/* With any other error the exit reason is an old one; a memory error is the caller's. */
+	/* With any other error the exit reason is stale; a memory error is left to the caller. */
 	if (run_error && run_error != -EFAULT)
 		return 1;
 

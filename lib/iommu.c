@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * A listener that has an IOMMU map what is shared, and nothing else, at the guest's
- * own addresses.  A guest converts pages, so any page must be able to go alone: either
- * mappings are cut where one leaves, which iommufd can, or each page is a mapping.
+ * A listener that makes an IOMMU map what is shared, and nothing else, at the guest's
+ * own addresses.  A guest converts pages, so it must be possible to unmap any single
+ * page: either a page is cut out of a mapping, which iommufd can do, or each page is a
+ * mapping.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -19,11 +20,11 @@ struct gmem_iommu {
 	uint32_t ioas_id;
 	/* Any part of a mapping can be unmapped. */
 	bool can_cut;
-	/* VFIO's calls of this iommufd mean our IOAS, as we said so. */
+	/* We have made VFIO's calls of this iommufd refer to our IOAS. */
 	bool is_of_vfio;
 };
 
-/* Which IOAS VFIO's calls mean is one for an iommufd, which several VMs may share. */
+/* VFIO's calls refer to one IOAS for each iommufd, which several VMs may share. */
 static pthread_mutex_t of_vfio_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- Mapping --------------------------------------------------------------- */
@@ -50,7 +51,7 @@ static int map(const struct gmem_iommu *iommu, uint64_t iova, void *hva, uint64_
 				call(iommu->fd, VFIO_IOMMU_MAP_DMA, &dma_map);
 }
 
-/* Whatever is mapped in the range, which may be nothing. */
+/* Unmap whatever is mapped in the range, which may be nothing. */
 static int unmap(const struct gmem_iommu *iommu, uint64_t iova, uint64_t size)
 {
 	struct vfio_iommu_type1_dma_unmap dma_unmap = {
@@ -62,7 +63,7 @@ static int unmap(const struct gmem_iommu *iommu, uint64_t iova, uint64_t size)
 	};
 	int r;
 
-	/* An iommufd cuts for this call, and not for its own. */
+	/* An iommufd cuts mappings for this call, but not for its own. */
 	if (!iommu->ioas_id || iommu->can_cut)
 		r = call(iommu->fd, VFIO_IOMMU_UNMAP_DMA, &dma_unmap);
 	else
@@ -72,8 +73,8 @@ static int unmap(const struct gmem_iommu *iommu, uint64_t iova, uint64_t size)
 }
 
 /*
- * -ENOSPC before anything is mapped, if type1 says that it has not enough mappings left;
- * a kernel that says nothing finds out.
+ * -ENOSPC before anything is mapped, if type1 says that it does not have enough mappings
+ * left; if the kernel does not say, mapping finds out.
  */
 static int check_room(const struct gmem_iommu *iommu, uint64_t nr_mappings)
 {
@@ -115,7 +116,7 @@ static int after_shared(struct gmem_listener *listener, const struct gmem_range 
 	char *hva;
 	int r;
 
-	/* One that was adopted may not be mapped yet. */
+	/* An adopted memory may not be mapped yet. */
 	r = gmem_map(range->gmem, NULL, &memory);
 	if (r)
 		return r;
@@ -132,7 +133,7 @@ static int after_shared(struct gmem_listener *listener, const struct gmem_range 
 	return r;
 }
 
-/* By a question, as nothing may be shared yet. */
+/* Check by a query, as perhaps nothing is shared yet. */
 static int is_there(const struct gmem_iommu *iommu)
 {
 	struct vfio_iommu_type1_info info = { .argsz = sizeof(info) };
@@ -155,8 +156,8 @@ static int of_vfio(const struct gmem_iommu *iommu, uint16_t op, uint32_t *ioas_i
 }
 
 /*
- * Cutting needs small pages in the IOMMU, so an IOAS that has nothing mapped, and VFIO's
- * calls to mean this one, so one IOAS of an iommufd.
+ * Cutting needs small pages in the IOMMU, and so an IOAS that has nothing mapped.  It
+ * also needs VFIO's calls to refer to this IOAS, so it works for one IOAS of an iommufd.
  */
 static void make_cuttable(struct gmem_iommu *iommu)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * What the library needs of VFIO's and iommufd's interface.  Debian 12 has no
- * <linux/iommufd.h>, so its few numbers are here, under names of our own.
+ * What the library needs of the interfaces of VFIO and iommufd.  Debian 12 has
+ * no <linux/iommufd.h>, so its few numbers are here, under names of our own.
  */
 #ifndef GMEM_IOMMU_ABI_H
 #define GMEM_IOMMU_ABI_H
@@ -49,7 +49,7 @@ struct ioas_option {
 	__u64 value;
 };
 
-/* Which IOAS it is that VFIO's own calls mean when an iommufd gets them. */
+/* The IOAS to which VFIO's own calls refer when an iommufd gets them. */
 #define OF_VFIO_GET	0
 #define OF_VFIO_SET	1
 #define OF_VFIO_CLEAR	2

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* The calls of the kernel, one function each. */
+/* The system calls, one function each. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -10,7 +10,7 @@
 #include "internal.h"
 #include "kvm_abi.h"
 
-/* A signal is no answer: again, until there is one. */
+/* Repeat the call as long as signals interrupt it. */
 int call(int fd, unsigned long request, void *arg)
 {
 	int r;
@@ -27,7 +27,7 @@ int create_guest_memfd(int vm_fd, uint64_t size, uint64_t flags)
 	struct kvm_create_guest_memfd args = { .size = size, .flags = flags };
 	int fd = call(vm_fd, KVM_CREATE_GUEST_MEMFD, &args);
 
-	/* KVM has no flag for it; between the two calls it is open across exec. */
+	/* KVM has no flag for this; between the two calls the file is open across exec. */
 	if (fd >= 0)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 
@@ -45,7 +45,7 @@ int set_attributes_in_place(int fd, uint64_t start, uint64_t size, bool to_priva
 	};
 	int r = call(fd, KVM_SET_MEMORY_ATTRIBUTES2, &args);
 
-	/* A kernel that does not know it leaves the 0, which may be in front of the range. */
+	/* A kernel that does not know it leaves the 0, which may be before the range. */
 	*where = args.error_offset >= start && args.error_offset - start < size ?
 		 args.error_offset : start;
 
@@ -105,7 +105,7 @@ int discard_mapping(void *hva, uint64_t size)
 {
 	int r = madvise(hva, size, MADV_REMOVE);
 
-	/* What is private to the process has no file to punch.  In a file this is no zeros. */
+	/* Private mappings have no file to punch.  In a file this would not give zeros. */
 	if (r && errno == EINVAL)
 		r = madvise(hva, size, MADV_DONTNEED);
 

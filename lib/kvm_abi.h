@@ -50,7 +50,7 @@ struct kvm_create_guest_memfd {
 #define KVM_CREATE_GUEST_MEMFD	_IOWR(KVMIO, 0xd4, struct kvm_create_guest_memfd)
 #endif
 
-/* What a MEMORY_FAULT exit leaves in kvm_run, where not every header has a name for it. */
+/* What a MEMORY_FAULT exit leaves in kvm_run; not every header has a name for it. */
 struct memory_fault_exit {
 	__u64 flags;
 	__u64 gpa;
@@ -74,7 +74,7 @@ struct memory_fault_exit {
 #define KVM_X86_SW_PROTECTED_VM		1
 #endif
 
-/* A bit beside the size of arm64's guest physical addresses, which no other type has. */
+/* A bit above the size of arm64's guest physical addresses, which no other type has. */
 #ifndef KVM_VM_TYPE_ARM_PROTECTED
 #define KVM_VM_TYPE_ARM_PROTECTED	(1UL << 31)
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * Listeners are told of what a conversion changes and, if they ask for it, of what is bound
- * and shared, as they or a binding come and go.
+ * Listeners are told what a conversion changes and, if they ask for it, what is bound and
+ * shared when they or a binding come and go.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 
 #include "internal.h"
 
-/* What one listener is told together. */
+/* The ranges that one listener is told of together. */
 struct batch {
 	struct listening *to;
 	bool to_private;
@@ -79,7 +79,7 @@ static int tell_changes(struct request *req, struct listening *to)
 	if (!r)
 		return 0;
 
-	/* It has taken nothing, then. */
+	/* Then it has taken nothing. */
 	if (to->known.commit)
 		req->told_until = req->start;
 	return fail(req, req->to_private ? GMEM_STEP_BEFORE_PRIVATE : GMEM_STEP_AFTER_SHARED,
@@ -128,8 +128,8 @@ static bool next_shared(struct gmem_vm *vm, uint64_t *gpa, uint64_t end, struct 
 }
 
 /*
- * Tell @to of what is shared in [@start, @end): to take hold of it, or to let go.  The first
- * error, and *@until is then as far as it agreed; @go_on all the same.
+ * Tell @to what is shared in [@start, @end): to take hold of it, or to let go.  Returns the
+ * first error; *@until is then how far it agreed.  With @go_on, continue all the same.
  */
 static int tell_shared(struct gmem_vm *vm, struct listening *to, uint64_t start, uint64_t end,
 		       bool let_go, bool go_on, uint64_t *until)
@@ -146,7 +146,7 @@ static int tell_shared(struct gmem_vm *vm, struct listening *to, uint64_t start,
 		told = batch_tell(&batch, &range);
 		if (!r && !told)
 			*until = gpa;
-		/* What was refused is no part of what follows. */
+		/* A range that was refused is not part of what follows. */
 		if (told)
 			batch.has_begun = false;
 		if (!r)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * The files of a memory: made, mapped, asked and closed.  Where the guest has it is not known
- * here.
+ * The files of a memory: created, mapped, returned and closed.  Where the memory is bound is
+ * not known here.
  */
 #include <errno.h>
 #include <stdlib.h>

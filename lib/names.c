@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* What things are called in messages, and the library itself. */
+/* The names of things in messages, and the version of the library. */
 #include "internal.h"
 
 #define NAME(table, index) \

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * What a VM can do.  The number of a capability means something else on some kernels,
- * so what counts is what a file of one page does; a number can only say "no".
+ * What a VM can do.  The numbers of the capabilities mean something else on some
+ * kernels, so the behaviour of a one-page file decides; a capability can only say
+ * "no".
  */
 #include <errno.h>
 #include <sys/ioctl.h>
@@ -12,7 +13,7 @@
 
 #define NR_POLICIES	3
 
-/* 1 if the page takes the policy, 0 if the kernel refuses it, -errno if it cannot be told. */
+/* 1 if the page takes the policy, 0 if the kernel refuses it, -errno if this is unknown. */
 static int try(int fd, size_t page_size, bool to_private, uint64_t policy)
 {
 	uint64_t where;
@@ -32,7 +33,7 @@ static int bring(int fd, size_t page_size, bool to_private)
 	return r;
 }
 
-/* The policies that the page takes, from the other state so that there is something to do. */
+/* The policies that the page takes; it starts in the other state, so that it has to change. */
 static int try_policies(int fd, size_t page_size, bool to_private, uint32_t *policies)
 {
 	int policy, r;
@@ -50,7 +51,7 @@ static int try_policies(int fd, size_t page_size, bool to_private, uint32_t *pol
 	return 0;
 }
 
-/* -errno if it cannot be told. */
+/* -errno if this is unknown. */
 static int probe_in_place(int vm_fd, size_t page_size, struct gmem_probe *probe)
 {
 	int fd = create_guest_memfd(vm_fd, page_size,
@@ -64,7 +65,7 @@ static int probe_in_place(int vm_fd, size_t page_size, struct gmem_probe *probe)
 	if (fd < 0)
 		return fd;
 
-	/* A kernel without policies has no flags; one with them has an opinion on NONE. */
+	/* A kernel without policies accepts no flags; a kernel with policies knows NONE. */
 	r = set_attributes_in_place(fd, 0, page_size, true, GMEM_NONE, &where);
 	has_policies = !r || r == -EOPNOTSUPP;
 	if (!has_policies && r != -EINVAL) {
@@ -110,7 +111,7 @@ static int probe_two_backings(int vm_fd, size_t page_size, struct gmem_probe *pr
 		return fd;
 	close(fd);
 
-	/* A kernel that knows the call refuses a range without a size, and changes nothing. */
+	/* A kernel that knows the call refuses a range without a size; nothing changes. */
 	if (set_attributes_of_vm(vm_fd, 0, 0, false) == -EINVAL)
 		probe->mechanisms |= 1u << GMEM_TWO_BACKINGS;
 
@@ -129,7 +130,7 @@ API int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
 		return r;
 	if ((unsigned int)use > GMEM_IN_PLACE)
 		return -EINVAL;
-	/* /dev/kvm answers the same questions, for no VM. */
+	/* /dev/kvm answers the same questions, but is not a VM. */
 	if (ioctl(vm_fd, KVM_GET_API_VERSION, 0) >= 0)
 		return -ENOTTY;
 
@@ -138,7 +139,7 @@ API int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
 		r = probe_in_place(vm_fd, page_size, &probe);
 	if (r)
 		return r;
-	/* The library's zeros are a hole, and pKVM never gives another page for it. */
+	/* The library zeros by punching a hole, and pKVM never gives another page for it. */
 	if (vm_type & KVM_VM_TYPE_ARM_PROTECTED)
 		probe.mechanisms &= ~(1u << GMEM_IN_PLACE_PLAIN);
 
@@ -155,8 +156,8 @@ API int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
 		break;
 	case GMEM_IN_PLACE_PLAIN:
 		/*
-		 * What it does to contents is the VM type's secret.  The library can only
-		 * add zeros for the host.
+		 * What it does to contents depends on the VM type and cannot be asked.
+		 * The library can only add zeros for the host.
 		 */
 		probe.to_shared = GMEM_POLICY_BIT(GMEM_ZERO) | GMEM_POLICY_BIT(GMEM_NONE);
 		probe.to_private = GMEM_POLICY_BIT(GMEM_NONE);

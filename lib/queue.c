@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * The queue of requests, and how long one waits in it.  What changes pages, bindings or
- * listeners takes a turn.  Turns that touch the same are served in the order in which they
- * came; others run side by side.
+ * The queue of requests, and how long one waits in it.  Every call that changes pages,
+ * bindings or listeners takes a turn.  Turns that touch the same range are served in the
+ * order in which they came; others run concurrently.
  */
 #include <errno.h>
 #include <time.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* What a request covers: its parts, those that change, and whether it may be made. */
+/* What a request covers: its parts, those that change, and whether it is valid. */
 #include <errno.h>
 
 #include "internal.h"
@@ -9,7 +9,7 @@ uint64_t address_of(const struct request *req, const struct gmem_range *range)
 	return req->gmem ? range->offset : range->gpa;
 }
 
-/* The binding of a memory that @gpa is in, or the first after it and before @end, or NULL. */
+/* The binding of a memory that contains @gpa, or the first after it and before @end, or NULL. */
 static const struct binding *next_memory(const struct gmem_vm *vm, uint64_t gpa, uint64_t end)
 {
 	const struct binding *b;
@@ -115,7 +115,7 @@ int check_bindings(struct request *req)
 	const struct binding *b;
 	uint64_t at;
 
-	/* What is no memory of the library's is shared, as far as it knows. */
+	/* As far as the library knows, everything that is not its memory is shared. */
 	if (req->gmem || !req->to_private)
 		return 0;
 

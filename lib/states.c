@@ -110,7 +110,7 @@ static void set_bits(uint64_t *bits, uint64_t start, uint64_t end, bool is_priva
 	}
 }
 
-/* A chunk of one state again gives its page back, or at least zeros it if it is locked. */
+/* A chunk that has one state again gives its page back, or zeros it if the page is locked. */
 static void settle(struct states *states, uint64_t chunk, uint8_t state)
 {
 	uint64_t *bits = chunk_bits(states, chunk);

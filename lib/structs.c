@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * Structs that carry their size: made, taken from the caller, and given to it.  A new member
- * begins at or after what was the end of the struct, or an older caller's padding would be
- * taken for it.
+ * Structs that carry their size: initialised, taken from the caller, and given to it.  A new
+ * member must begin at or after the old end of the struct, or an older caller's padding
+ * would be taken for it.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "internal.h"
 
-/* No struct gets that large, so such a size is what the caller had on its stack. */
+/* No struct is that large, so such a size is uninitialised memory of the caller. */
 #define LARGEST_STRUCT	4096u
 
 int check_struct(const void *of_caller)

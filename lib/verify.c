@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * The library's states beside the kernel's: do they differ, and take the kernel's.  Both
- * have a turn, so that no conversion of this library runs meanwhile.
+ * The library's states and the kernel's: compare them, or take the kernel's.  Both
+ * functions have a turn, so that no conversion of this library runs meanwhile.
  */
 #include <errno.h>
 
@@ -22,7 +22,7 @@ int next_difference(struct gmem *gmem, uint64_t *at, struct gmem_range *differen
 		/* A file of the caller's may be larger than the memory. */
 		if (!gmem->owns_files && size > gmem->size - *at)
 			size = gmem->size - *at;
-		/* Not what the interface promises. */
+		/* The answer violates the interface. */
 		if (!size || size % page_size || size > gmem->size - *at)
 			return -EIO;
 
@@ -67,7 +67,7 @@ void take_difference(const struct gmem_range *difference)
 	pthread_mutex_unlock(&gmem->vm->lock);
 }
 
-/* With two backings there are attributes of the VM, for which KVM has no such question. */
+/* With two backings the states are attributes of the VM, which KVM does not return. */
 static bool can_ask(const struct gmem *gmem)
 {
 	return gmem->vm->probe.mechanism != GMEM_TWO_BACKINGS;
@@ -97,7 +97,7 @@ API int gmem_verify(struct gmem *gmem, struct gmem_range *first_difference)
 	return r;
 }
 
-/* All of them, whatever they say; what the first that refuses has returned. */
+/* Tell all listeners, even if some refuse; returns the first error. */
 static int tell_difference(struct gmem_vm *vm, const struct gmem_range *difference)
 {
 	bool to_private = difference->attributes == GMEM_PRIVATE;
@@ -105,7 +105,7 @@ static int tell_difference(struct gmem_vm *vm, const struct gmem_range *differen
 	int r = 0, told;
 	size_t i;
 
-	/* As with a conversion: what it was. */
+	/* As with a conversion, the old state. */
 	range.attributes = to_private ? GMEM_SHARED : GMEM_PRIVATE;
 	for (i = 0; i < vm->nr_listeners; i++) {
 		told = tell(&vm->listeners[i], &range, to_private);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* A VM, as the library knows it: made and forgotten. */
+/* A VM as the library knows it: set up and forgotten. */
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
@@ -8,8 +8,8 @@
 #include "internal.h"
 
 /*
- * A kernel without policies keeps contents, or does what its VM type does.  One that has
- * them and is used like one without is asked for the same.
+ * A kernel without policies keeps contents, or does what its VM type does.  A kernel
+ * with policies that is used like one without is asked to do the same.
  */
 static int find_plain_policies(struct gmem_vm *vm, unsigned long vm_type)
 {
