@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! Conversions, how long they wait, and how to have them stop.
+//! Conversions, how long they wait, and how to make them stop.
 use std::fmt;
 use std::os::raw::{c_int, c_uint, c_void};
 use std::ptr;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::listener::answer;
 use crate::{sys, Errno, Error, Memory, Policy, State, Vm};
 
-/// Rounded up, as 0 means something else; more than 49 days are 49 days.
+/// Rounded up, as 0 means something else; more than 49 days count as 49 days.
 pub(crate) fn milliseconds(duration: Duration) -> u32 {
     let rounded = (duration.as_nanos() + 999_999) / 1_000_000;
     u32::try_from(rounded).unwrap_or(u32::MAX)
@@ -30,9 +30,9 @@ impl Cancel {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// Set it without waking anybody, which may be done in a signal handler.  A call that is asleep
-    /// notices that at its next attempt, at the latest after 50 milliseconds, if it waits for a
-    /// holder, and when another request ends, if it waits for that.
+    /// Set it without waking anybody, which is allowed in a signal handler.  A sleeping call
+    /// notices that at its next attempt, after at most 50 milliseconds, if it waits for a holder,
+    /// and when another request ends, if it waits for that.
     pub fn set(&self) {
         self.0.store(1, Ordering::Relaxed);
     }
@@ -93,8 +93,8 @@ impl Default for ConvertOptions<'_> {
 }
 
 impl<'a> ConvertOptions<'a> {
-    /// Zeros for the host, nothing promised to the guest, which every mechanism has; and a page
-    /// that is held is not tried again.
+    /// Zeros for the host, nothing promised to the guest, which every mechanism offers; a page that
+    /// is held is not tried again.
     pub fn new() -> Self {
         Self::default()
     }
@@ -114,29 +114,29 @@ impl<'a> ConvertOptions<'a> {
         ConvertOptions { flags: if set { others | flag } else { others }, ..self }
     }
 
-    /// On failure leave what was converted so far, rather than convert it back.
+    /// On failure, leave what has been converted so far, rather than convert it back.
     pub fn no_undo(self, no_undo: bool) -> Self {
         self.flag(sys::GMEM_NO_UNDO, no_undo)
     }
 
-    /// With two backings, keep the pages of the other half.  Quicker, and up to twice the memory.
+    /// With two backings, keep the pages of the other half: quicker, with up to twice the memory.
     pub fn no_discard(self, no_discard: bool) -> Self {
         self.flag(sys::GMEM_NO_DISCARD, no_discard)
     }
 
-    /// For how long the call waits in all, from its beginning: first for requests of the same range
-    /// that came before, then for a page that somebody holds, which is tried again.
-    /// [`Duration::ZERO`]: the page is not tried again, and the requests before are waited for as
-    /// long as they take.  On top of it comes what cannot be interrupted: a listener,
-    /// [`busy()`](ConvertOptions::busy), and the last call of the kernel, up to a second.
+    /// How long the call waits in total, from its beginning: first for earlier requests for the
+    /// same range, then for a page that somebody holds, which is tried again. [`Duration::ZERO`]:
+    /// the page is not tried again, and the call waits for earlier requests as long as they take.
+    /// Not included is what cannot be interrupted: a listener, [`busy()`](ConvertOptions::busy),
+    /// and the last system call, up to a second.
     pub fn timeout(self, timeout: Duration) -> Self {
         ConvertOptions { timeout, ..self }
     }
 
     /// Called before each new attempt, in the converting thread, with the address of the page that
-    /// is held, as the request counts it, and with how many attempts have failed.  It is to make the
-    /// holder let go; an error ends the call with that.  What it must not do is in the rules of the
-    /// crate, and a panic ends the process.
+    /// is held, as the request counts it, and the number of failed attempts.  It is meant to make
+    /// the holder let go; if it returns an error, so does the call.  The rules of the crate say
+    /// what it must not do; a panic ends the process.
     pub fn busy<F>(self, busy: &'a F) -> Self
     where
         F: Fn(u64, u32) -> Result<(), Errno> + Sync,
@@ -172,7 +172,7 @@ impl fmt::Debug for ConvertOptions<'_> {
 }
 
 unsafe extern "C" fn call_busy(arg: *mut c_void, address: u64, attempts: c_uint) -> c_int {
-    // SAFETY: what as_c() has put there, during the call that it was made for.
+    // SAFETY: as_c() has put it there, for the duration of this call.
     let busy = unsafe { &*arg.cast::<&Busy<'_>>() };
     answer(|| busy(address, attempts))
 }
@@ -181,7 +181,7 @@ unsafe extern "C" fn call_busy(arg: *mut c_void, address: u64, attempts: c_uint)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Converted {
-    /// Calls of the kernel that ended with `EAGAIN` before.
+    /// System calls that ended with `EAGAIN` before.
     pub attempts: u32,
     /// Two backings: bytes whose other half could not be given back.
     pub undiscarded: u64,
@@ -189,13 +189,13 @@ pub struct Converted {
 
 impl Vm {
     /// Make all of `[gpa, +size)` private or shared, over as many slots and memories as it covers.
-    /// Pages that are already keep everything.  What is not bound, or excluded, is shared already:
-    /// to shared, the memory in the range is converted, which may be none, as firmware asks for
-    /// MMIO to be shared; to private, such a range is refused.
+    /// Pages that have the state already keep their contents.  Addresses that are not bound, or are
+    /// excluded, count as shared: to shared, the memory in the range is converted, which may be
+    /// none, as firmware asks for MMIO to be shared; to private, such a range is refused.
     ///
-    /// Blocks while mappings go away, for listeners, and for requests of the same range that came
-    /// before; [`ConvertOptions::timeout()`] bounds the waiting.  All of it or nothing; what a
-    /// failure left all the same is in the [`Error`].
+    /// Blocks while mappings are removed, for listeners, and for earlier requests for the same
+    /// range; [`ConvertOptions::timeout()`] limits the waiting.  Either all of it is converted or
+    /// nothing; the [`Error`] says what could not be undone.
     ///
     /// # Errors
     ///
@@ -203,16 +203,16 @@ impl Vm {
     /// - `ENXIO`: to private, nothing is bound at [`Error::address()`]
     /// - `EPERM`: to private, it is excluded ([`Step::Check`](crate::Step)); to shared, the guest
     ///   has not agreed ([`Step::Convert`](crate::Step)), in a protected VM of arm64
-    /// - `EOPNOTSUPP`: the policy cannot be had in this direction, see [`Probe`](crate::Probe)
+    /// - `EOPNOTSUPP`: the policy is not available in this direction, see [`Probe`](crate::Probe)
     /// - `EAGAIN`: the page at [`Error::address()`] is held by somebody; `gmem-who(1)` says who may
-    ///   hold it.  With two backings a held page does not refuse
-    /// - `ETIMEDOUT`: requests that came before took all of the time
-    /// - `ECANCELED`: by [`Vm::cancel()`], while the call waited
+    ///   hold it.  With two backings a page that is held does not refuse
+    /// - `ETIMEDOUT`: earlier requests took all of the time
+    /// - `ECANCELED`: cancelled by [`Vm::cancel()`] while the call waited
     /// - `EHWPOISON`: the page has a memory error
     /// - `ENOMEM`: the kernel could not track the new state
     /// - `EIO`: the caller is not the process that created the VM
     ///
-    /// and what a listener or [`ConvertOptions::busy()`] returned.  See `gmem_convert(3)`.
+    /// and the errors of a listener or of [`ConvertOptions::busy()`].  See `gmem_convert(3)`.
     pub fn convert(
         &self,
         gpa: u64,
@@ -230,13 +230,13 @@ impl Vm {
         converted("gmem_convert_gpa", r, &result)
     }
 
-    /// Set `cancel`, and have the calls of this VM that were given it return `ECANCELED` instead of
-    /// waiting: now, and until [`Cancel::reset()`].  So it does not matter whether a call has begun.
-    /// One that need not wait is served, and what a call was doing is undone.
+    /// Set `cancel`, and make the calls of this VM that were given it return `ECANCELED` instead of
+    /// waiting: now, and until [`Cancel::reset()`].  So it does not matter whether a call has
+    /// begun.  One that need not wait is carried out; what a cancelled one has done is undone.
     ///
-    /// To stop a vCPU, one for each: as with `kvm_run.immediate_exit`, set it, kick the thread out
-    /// of `KVM_RUN`, and reset it when the vCPU goes on.  In any thread, also in a listener; in a
-    /// signal handler there is [`Cancel::set()`].  See `gmem_cancel(3)`.
+    /// To stop vCPUs, use one for each: as with `kvm_run.immediate_exit`, set it, kick the thread
+    /// out of `KVM_RUN`, and reset it when the vCPU continues.  May be called in any thread, also
+    /// in a listener; in a signal handler use [`Cancel::set()`].  See `gmem_cancel(3)`.
     pub fn cancel(&self, cancel: &Cancel) {
         // SAFETY: the VM is there, and the library writes the word atomically.
         unsafe { sys::gmem_cancel(self.as_raw(), cancel.word()) }
@@ -248,7 +248,7 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// As there, but for `ENXIO`, and `EPERM` only where the guest has not agreed; `EINVAL` also
+    /// The same, but never `ENXIO`, and `EPERM` only if the guest has not agreed; `EINVAL` also
     /// beyond the end.  See `gmem_convert(3)`.
     pub fn convert(
         &self,

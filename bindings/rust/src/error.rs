@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! What failed, where, and what that left.
+//! What failed, where, and what is left of it.
 use std::fmt;
 use std::io;
 
@@ -44,7 +44,7 @@ errnos! {
 }
 
 impl Errno {
-    /// From a positive number; what is none of the kernel's becomes [`EIO`](Errno::EIO).
+    /// From a positive number; one that is not an errno becomes [`EIO`](Errno::EIO).
     pub const fn from_raw(raw: i32) -> Errno {
         match raw {
             1..=4095 => Errno(raw),
@@ -59,7 +59,7 @@ impl Errno {
 }
 
 impl fmt::Display for Errno {
-    /// As `strerror()`.
+    /// The message of `strerror()`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = io::Error::from_raw_os_error(self.0).to_string();
         f.write_str(text.split(" (os error").next().unwrap_or_default())
@@ -75,7 +75,7 @@ impl fmt::Debug for Errno {
 impl std::error::Error for Errno {}
 
 impl From<io::Error> for Errno {
-    /// What has no errno becomes [`EIO`](Errno::EIO).
+    /// An error without an errno becomes [`EIO`](Errno::EIO).
     fn from(error: io::Error) -> Errno {
         Errno::from_raw(error.raw_os_error().unwrap_or(0))
     }
@@ -93,9 +93,9 @@ impl From<Error> for Errno {
     }
 }
 
-/// What failed: a call of the library, with which errno; and if it was a conversion, at which step,
-/// at which address, and what is not as it was.  The manual's page of [`call()`](Error::call) says
-/// what each errno means there.
+/// The call of the library that failed, and its errno; for a conversion also the step, the address,
+/// and what is left converted.  The manual page of [`call()`](Error::call) says what each errno
+/// means there.
 ///
 /// ```
 /// use gmem::{Errno, Error};
@@ -135,7 +135,7 @@ impl Error {
         result: &sys::gmem_result,
     ) -> Result<i32, Error> {
         Error::check(call, r).map_err(|error| Error {
-            // Until a conversion begins it is as the caller made it.
+            // Until a conversion begins, the result is as the caller initialised it.
             result: (result.step != sys::GMEM_STEP_DONE).then_some(*result),
             ..error
         })
@@ -151,7 +151,7 @@ impl Error {
         self.errno
     }
 
-    /// What the conversion was doing; `None` of what is no conversion.
+    /// What the conversion was doing; `None` for other calls.
     pub fn step(&self) -> Option<Step> {
         Step::of(self.result?.step)
     }
@@ -161,27 +161,28 @@ impl Error {
         Some(self.result?.where_)
     }
 
-    /// How many calls of the kernel ended with [`EAGAIN`](Errno::EAGAIN).
+    /// How many system calls ended with [`EAGAIN`](Errno::EAGAIN).
     pub fn attempts(&self) -> u32 {
         self.result.map_or(0, |result| result.attempts)
     }
 
     /// The smallest range that contains all pages that stayed converted, as the request counts it;
-    /// pages in it may have been converted back, which [`Memory::lookup()`](crate::Memory::lookup)
-    /// knows.  `None`: all is as it was, apart from [`contents_lost()`](Error::contents_lost).
+    /// some pages in it may have been converted back (see
+    /// [`Memory::lookup()`](crate::Memory::lookup)).  `None`: all is as before, apart from
+    /// [`contents_lost()`](Error::contents_lost).
     pub fn left(&self) -> Option<std::ops::Range<u64>> {
         let result = self.result?;
         (result.left_size != 0).then(|| result.left..result.left + result.left_size)
     }
 
     /// The first error of the undo; [`ECANCELED`](Errno::ECANCELED) if
-    /// [`no_undo()`](crate::ConvertOptions::no_undo) was asked for.
+    /// [`no_undo()`](crate::ConvertOptions::no_undo) was set.
     pub fn undo_error(&self) -> Option<Errno> {
         let error = self.result?.undo_error;
         (error != 0).then(|| Errno::from_raw(-error))
     }
 
-    /// It was undone, but what the pages held is gone, or some of it.
+    /// It was undone, but all or some of the contents are gone.
     pub fn contents_lost(&self) -> bool {
         self.result.map_or(false, |result| result.contents_lost)
     }

@@ -2,17 +2,17 @@
 //! What a vCPU's exit asks for.
 use crate::{sys, ConvertOptions, Errno, Error, Vm};
 
-/// What [`Vm::handle_exit()`] has made of an exit.
+/// What [`Vm::handle_exit()`] has done about an exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Exit {
-    /// It is done: run the vCPU again.
+    /// The exit was handled: run the vCPU again.
     Done,
-    /// It was another exit, or an error of `KVM_RUN` that is not for the library: the caller's.
+    /// Another exit, or an error of `KVM_RUN`, that is not for the library but for the caller.
     Other,
-    /// A memory fault for pages that have the state already (`EALREADY`).  A conversion by another
-    /// vCPU came first, so run the vCPU again; if it comes back at once, again and again, the memory
-    /// cannot be had.
+    /// The pages of a memory fault have the state already (`EALREADY`).  A conversion by another
+    /// vCPU came first, so run the vCPU again; if the exit comes back at once, repeatedly, the
+    /// guest cannot have the memory.
     Already,
 }
 
@@ -20,21 +20,21 @@ impl Vm {
     /// Do what the guest asked for, after `KVM_RUN` returned `run_error` with `run`:
     /// `KVM_EXIT_MEMORY_FAULT`, with `EFAULT` or success, or the `KVM_EXIT_HYPERCALL` of
     /// `KVM_HC_MAP_GPA_RANGE`, which the VM has to enable with `KVM_CAP_EXIT_HYPERCALL`.  Call it
-    /// before looking at anything else.  Blocks as [`convert()`](Vm::convert).
+    /// before anything else reads `run`.  Blocks like [`convert()`](Vm::convert).
     ///
-    /// After a hypercall the guest has been told how it ended, an error as well, so the vCPU may be
-    /// run again; after a memory fault it would fault again.  That is right after `EAGAIN`,
-    /// `ETIMEDOUT` and `ECANCELED`, when whoever was in the way may have let go.
+    /// After a hypercall the guest has been told the result, also an error, so the vCPU may be run
+    /// again; after a memory fault it would fault again.  Running it again is right after `EAGAIN`,
+    /// `ETIMEDOUT` and `ECANCELED`, as the holder may have let go.
     ///
     /// # Safety
     ///
-    /// `run` is the mapping of a vCPU of this VM, at least the `struct kvm_run` of it, and nobody
-    /// else has a reference to it or runs the vCPU during the call.  Of kvm-ioctls' `VcpuFd` it is
+    /// `run` is the mapping of a vCPU of this VM, at least its `struct kvm_run`, and nobody else
+    /// has a reference to it or runs the vCPU during the call.  For kvm-ioctls' `VcpuFd` it is
     /// `vcpu.get_kvm_run() as *mut _ as *mut _`, in the thread that has the `VcpuFd`.
     ///
     /// # Errors
     ///
-    /// As [`convert()`](Vm::convert).  See `gmem_handle_exit(3)`.
+    /// Those of [`convert()`](Vm::convert).  See `gmem_handle_exit(3)`.
     ///
     /// ```no_run
     /// use gmem::{ConvertOptions, Errno, Exit};
@@ -47,8 +47,8 @@ impl Vm {
     /// let mut already = 0;
     /// loop {
     ///     let run_error = kvm_run(vcpu).map_err(Errno::from);
-    ///     // SAFETY: of this vCPU, which does not run.
-    ///     match unsafe { vm.handle_exit(run, run_error, &options) }? {
+    ///     // SAFETY: it is this vCPU's, which does not run.  match unsafe { vm.handle_exit(run,
+    ///     run_error, &options) }? {
     ///         Exit::Done => already = 0,
     ///         // Another vCPU may come first at any time, but not forever.
     ///         Exit::Already if already < 100 => already += 1,
@@ -69,7 +69,7 @@ impl Vm {
         let opts = options.as_c();
         let mut result = sys::gmem_result::default();
 
-        // SAFETY: the VM is there, run is as the caller says; the rest is for this call.
+        // SAFETY: the VM exists, the caller answers for run, and the rest is for this call.
         let r = unsafe { sys::gmem_handle_exit(self.as_raw(), run, run_error, &opts, &mut result) };
         match Error::check_result("gmem_handle_exit", r, &result) {
             Ok(0) => Ok(Exit::Done),

@@ -7,30 +7,30 @@ use std::ptr::{self, NonNull};
 use crate::vm::duplicate;
 use crate::{sys, Errno, Error, Vm};
 
-/// An IOMMU that maps all that is bound and shared.  Dropping it unmaps that; see
+/// An IOMMU that maps everything that is bound and shared, until it is dropped; see
 /// [`Vm::add_iommu()`].
 #[must_use = "dropping it removes the IOMMU"]
 pub struct Iommu {
     /// None once it has been removed.
     raw: Option<NonNull<sys::gmem_iommu>>,
     fd: OwnedFd,
-    /// Ends after it.
+    /// Outlives it.
     _vm: Vm,
 }
 
-// SAFETY: gmem.h: "All functions are safe in all threads".
+// SAFETY: gmem.h: "All functions may be called in any thread".
 unsafe impl Send for Iommu {}
 // SAFETY: the same.
 unsafe impl Sync for Iommu {}
 
 impl Vm {
-    /// Have an IOMMU map all that is bound and shared, for reading and writing, at the guest's
-    /// addresses, from now until what is returned is dropped: with conversions, binding and
-    /// unbinding.  What is private, or not in a memory of this VM, is never mapped by it, and nobody
-    /// else may map or unmap in the range of the bindings.
+    /// Make an IOMMU map everything that is bound and shared, for reading and writing, at the
+    /// guest's addresses, until the returned value is dropped: it follows conversions, binding and
+    /// unbinding.  It never maps what is private, or not in a memory of this VM, and nobody else
+    /// may map or unmap in the range of the bindings.
     ///
-    /// `fd` is an iommufd, whose `ioas_id` it is, or a container of VFIO that has a group and a
-    /// type1 IOMMU, and 0.  Attach the devices first.  An iommufd is best.  Waits as
+    /// `fd` is an iommufd with the IOAS `ioas_id`, or a VFIO container that has a group and a type1
+    /// IOMMU, with 0.  Attach the devices first.  An iommufd is best.  Waits like
     /// [`add_listener()`](Vm::add_listener).
     ///
     /// # Errors
@@ -38,7 +38,7 @@ impl Vm {
     /// `EINVAL`, `ENOTTY`: neither of these, or the IOMMU does not have an address at which shared
     /// memory is bound; `ENODEV`, `ENOENT`: no such IOAS; `EEXIST`: something is mapped there;
     /// `ENOSPC`: more shared pages than type1 has mappings; `ENOMEM`: also the limit of locked
-    /// memory; what else the kernel returns for a mapping.  Nothing is mapped then.  See
+    /// memory; other errors of the kernel for a mapping.  On failure nothing is mapped.  See
     /// `gmem_add_iommu(3)`.
     pub fn add_iommu(&self, fd: impl AsFd, ioas_id: u32) -> Result<Iommu, Error> {
         let fd = duplicate(fd.as_fd())?;
@@ -55,9 +55,9 @@ impl Vm {
 }
 
 impl Iommu {
-    /// As dropping it, and say whether all is unmapped.  To be called before the last group leaves
-    /// a container, which loses its IOMMU then: conversions would fail with `EINVAL` until this is
-    /// called.
+    /// Like dropping it, but report whether everything was unmapped.  Call this before the last
+    /// group leaves a container, which then loses its IOMMU: conversions would fail with `EINVAL`
+    /// until this is called.
     ///
     /// # Errors
     ///

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! Guest memory that is converted between private (guest only) and shared (guest and host), on
-//! whichever mechanism the kernel has.  For authors of VMMs: libgmem, in Rust.
+//! Convert guest memory between private (guest only) and shared (guest and host), with whichever
+//! mechanism the kernel has.  For authors of VMMs: libgmem, in Rust.
 //!
 //! | | |
 //! |---|---|
 //! | [`probe()`] | what a VM can do |
 //! | [`Vm`] | a VM's slots, memories and listeners |
-//! | [`Memory`] | pages that are private or shared: made ([`Vm::create()`]), or of files that the VMM has made ([`Vm::adopt()`]) |
-//! | [`Mapping`] | the same for the host, whose shared pages may go away at any time |
+//! | [`Memory`] | pages that are private or shared: created by the library ([`Vm::create()`]), or from files that the VMM has made ([`Vm::adopt()`]) |
+//! | [`Mapping`] | the same as the host sees it, whose shared pages may go away at any time |
 //! | [`Vm::handle_exit()`] | does what a vCPU's exit asks for |
-//! | [`Memory::convert()`], [`Vm::convert()`] | what the VMM wants |
-//! | [`Listener`] | whoever holds what is shared: lets go of it before it becomes private |
+//! | [`Memory::convert()`], [`Vm::convert()`] | converts at the VMM's request |
+//! | [`Listener`] | anything that holds shared memory, and lets go before it becomes private |
 //! | [`Iommu`] | devices |
-//! | [`Error`] | errno, the step, the address, and what the failure left |
+//! | [`Error`] | errno, the step, the address, and what a failure left |
 //!
 //! ```no_run
 //! use gmem::{ConvertOptions, State, VmOptions};
@@ -37,27 +37,27 @@
 //!
 //! # Rules
 //!
-//! They are those of `<gmem.h>`, which says more, as do `libgmem(3)`, `libgmem(7)` and a page of
-//! the manual for each function.
+//! They are those of `<gmem.h>`, which has more details, as do `libgmem(3)`, `libgmem(7)` and the
+//! manual page of each function.
 //!
 //! - Addresses, offsets and sizes are in bytes and multiples of the page size.  A gpa is a guest
 //!   physical address, an offset counts from the beginning of a memory.
-//! - All functions are safe in all threads, and none is for signal handlers.  Requests that touch
-//!   the same range (conversions, binding, unbinding, excluding, verifying) are served in the
-//!   order in which they came; others run side by side.  Adding and removing a listener waits for
-//!   all requests that came before, and all later ones wait for it.
+//! - All functions may be called in any thread, but none in a signal handler.  Requests that touch
+//!   the same range (conversions, binding, unbinding, excluding, verifying) are served in the order
+//!   in which they came; others run concurrently.  Adding and removing a listener waits for all
+//!   earlier requests, and all later ones wait for it.
 //! - A [`Listener`], and what [`ConvertOptions::busy()`] takes, is called while others wait.  It
-//!   may look states up and cancel.  If it converts, binds, unbinds, excludes, verifies, rebuilds,
+//!   may look up states and cancel.  If it converts, binds, unbinds, excludes, verifies, rebuilds,
 //!   drops a memory or a listener, or waits for a thread that does, it waits forever.
-//! - A panic in one of these ends the process: it cannot unwind through the library, and what a
-//!   listener holds that did not return is unknown.
-//! - Descriptors that are lent to the crate are duplicated, close-on-exec.  Each stays its
-//!   owner's, who may close it at any time; the file lives as long as it is used here.
+//! - A panic in one of these ends the process: it cannot unwind through the library, and if a
+//!   listener has not returned, it is unknown what it holds.
+//! - Descriptors that are lent to the crate are duplicated, close-on-exec.  Each stays its owner's,
+//!   who may close it at any time; the file stays open as long as it is used here.
 //! - No conversion, lookup or exit allocates memory.
-//! - In a child of `fork()` nothing of this may be called, and nothing dropped.
+//! - In a child of `fork()` none of this may be called or dropped.
 //!
-//! The library itself is found by pkg-config (`libgmem-dev`); [`sys`] has its interface of C.  The
-//! examples are whole VMMs: `bounce.rs` and `vmm.rs` have the library make memory and slots,
+//! The library itself is found by pkg-config (`libgmem-dev`); [`sys`] has its C interface.  The
+//! examples are whole VMMs: `bounce.rs` and `vmm.rs` let the library make memory and slots,
 //! `adopt.rs` makes its own.
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! Listeners: traits of Rust, and the functions that the library calls for them.
+//! Listeners: the Rust traits, and the functions that the library calls for them.
 use std::any::Any;
 use std::fmt;
 use std::os::raw::{c_int, c_void};
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use crate::names::take_struct;
 use crate::{sys, Errno, Error, Range, State, Vm};
 
-/// What C gets of a function of Rust, which does not unwind into it.
+/// What C gets from a Rust function, which must not unwind into C.
 pub(crate) fn answer(function: impl FnOnce() -> Result<(), Errno>) -> c_int {
-    // A listener that has panicked no longer says what it holds, so no answer would be right.  The
+    // It is unknown what a listener holds that has panicked, so no answer would be right.  The
     // message of the panic has been printed.
     match catch_unwind(AssertUnwindSafe(function)) {
         Ok(Ok(())) => 0,
@@ -22,19 +22,19 @@ pub(crate) fn answer(function: impl FnOnce() -> Result<(), Errno>) -> c_int {
     }
 }
 
-/// Whoever holds what the guest shares: a back end in another process, a device.  For an IOMMU the
-/// library has one, [`Vm::add_iommu()`].
+/// Anything that holds what the guest shares: a back end in another process, a device.  For an
+/// IOMMU the library has one: [`Vm::add_iommu()`].
 ///
-/// A page that is held does not go private, so let go of a range *before* it does, and take hold
-/// *after* it has become shared and what is read there has been settled.  All functions are called
-/// in the converting thread, for ranges that change, in ascending order; a conversion that fails is
-/// undone by the other one.  They may block and may look states up, which are those of before the
-/// conversion; what they must not do is in the rules of the crate.  A panic ends the process.
+/// A page that is held cannot become private, so let go of a range *before* it does, and take hold
+/// *after* it has become shared and its contents are settled.  All functions are called in the
+/// converting thread, for ranges that change, in ascending order; if a conversion fails, the
+/// opposite function undoes it.  They may block and may look up states, which are the old ones; the
+/// rules of the crate say what they must not do.  A panic ends the process.
 ///
-/// Conversions that run side by side call a listener side by side, which is why it is `Sync`.
+/// Concurrent conversions call a listener concurrently, which is why it is `Sync`.
 ///
-/// Whoever refuses a range to be shared holds none of it, and whoever refuses to let go holds all
-/// of it.
+/// A listener that refuses a shared range must hold none of it, and one that refuses to let go must
+/// still hold all of it.
 ///
 /// ```
 /// use gmem::{Errno, Listener, Range};
@@ -60,7 +60,7 @@ pub(crate) fn answer(function: impl FnOnce() -> Result<(), Errno>) -> c_int {
 /// }
 /// ```
 pub trait Listener: Send + Sync {
-    /// `range` is about to go private: let go of it.
+    /// `range` is about to become private: let go of it.
     ///
     /// # Errors
     ///
@@ -71,10 +71,10 @@ pub trait Listener: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Refuse: then all goes back to private, as far as that is possible.
+    /// Refuse: then everything goes back to private, as far as possible.
     fn after_shared(&self, range: &Range) -> Result<(), Errno>;
 
-    /// The ranges that follow, in this thread, are told of together, and become `to`.
+    /// The ranges that follow, in this thread, belong together and become `to`.
     ///
     /// # Errors
     ///
@@ -86,8 +86,8 @@ pub trait Listener: Send + Sync {
 }
 
 /// A listener that collects ranges between [`Listener::begin()`] and [`commit()`] and sends one
-/// message.  It agrees to all of them or to none: when it refuses, in whichever of its functions, it
-/// has taken all of them back itself, and nothing of it is undone.
+/// message.  It agrees to all of them or to none: if any of its functions refuses, it has taken
+/// back all of them itself, and nothing is undone for it.
 ///
 /// [`commit()`]: BatchListener::commit
 pub trait BatchListener: Listener {
@@ -136,15 +136,15 @@ impl ListenerOptions {
         ListenerOptions { flags: if set { others | flag } else { others } }
     }
 
-    /// Tell it of all that is bound and shared, and of nothing else, as it is added and removed, and
-    /// as memory is bound and unbound.  Each page is told of exactly once.
+    /// Tell it of everything that is bound and shared, and of nothing else, also when it is added
+    /// or removed, and when memory is bound or unbound.  It is told of each page exactly once.
     pub fn replay(self, replay: bool) -> ListenerOptions {
         self.flag(sys::GMEM_LISTENER_REPLAY, replay)
     }
 
     /// It can let go of a range in which it does not hold every page.  Then
-    /// [`Listener::before_private()`] is told of each part of a request once, rather than of each
-    /// range that changes.
+    /// [`Listener::before_private()`] is called once for each part of a request, rather than for
+    /// each range that changes.
     pub fn gaps(self, gaps: bool) -> ListenerOptions {
         self.flag(sys::GMEM_LISTENER_GAPS, gaps)
     }
@@ -192,13 +192,13 @@ unsafe extern "C" fn commit<L: BatchListener>(listener: *mut sys::gmem_listener)
 }
 
 impl Vm {
-    /// Have `listener` told of conversions, until what is returned is dropped.  An `Arc` of a
-    /// listener is one.  Waits for all requests that came before; what comes later waits for it.
+    /// Tell `listener` of conversions, until the returned value is dropped.  An `Arc` of a listener
+    /// is a listener, too.  Waits for all earlier requests, and later ones wait for it.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, and what the listener returns for what [`ListenerOptions::replay()`] tells it; then
-    /// it is not added.  See `gmem_add_listener(3)`.
+    /// `ENOMEM`, and the error that the listener returns for what [`ListenerOptions::replay()`]
+    /// tells it; then it is not added.  See `gmem_add_listener(3)`.
     pub fn add_listener<L: Listener + 'static>(
         &self,
         listener: L,
@@ -211,7 +211,7 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// As [`add_listener()`](Vm::add_listener).
+    /// Those of [`add_listener()`](Vm::add_listener).
     pub fn add_batch_listener<L: BatchListener + 'static>(
         &self,
         listener: L,
@@ -226,7 +226,7 @@ impl Vm {
         options: &ListenerOptions,
         commit: Option<unsafe extern "C" fn(*mut sys::gmem_listener) -> c_int>,
     ) -> Result<Listening, Error> {
-        // It has one address, whatever is moved.
+        // Its address stays the same, whatever is moved.
         let listener = Arc::new(listener);
         let raw = Box::new(sys::gmem_listener {
             before_private: Some(before_private::<L>),
@@ -251,8 +251,8 @@ impl Vm {
     }
 }
 
-/// A listener that has been added.  Dropping it removes it, which waits for all requests that came
-/// before, so never drop it in a listener.
+/// A listener that has been added.  Dropping it removes it, which waits for all earlier requests,
+/// so never drop it in a listener.
 #[must_use = "dropping it removes the listener"]
 pub struct Listening {
     /// None once it has been removed.
@@ -261,13 +261,13 @@ pub struct Listening {
     vm: Vm,
 }
 
-// SAFETY: gmem.h: "All functions are safe in all threads"; and listeners are Send and Sync.
+// SAFETY: gmem.h: "All functions may be called in any thread"; and listeners are Send and Sync.
 unsafe impl Send for Listening {}
 // SAFETY: the same.
 unsafe impl Sync for Listening {}
 
 impl Listening {
-    /// As dropping it, and say what the listener did.
+    /// Like dropping it, but return the listener's error.
     ///
     /// # Errors
     ///

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! Which pages are private, as the library knows and as the kernel does.
+//! Which pages are private, according to the library and to the kernel.
 use crate::{sys, Error, Memory, MemoryId, State, Vm};
 
 /// A part of a memory, all of it in one state, and bound in one piece or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Range {
-    /// Of which memory.
+    /// The memory.
     pub memory: MemoryId,
-    /// In the memory.
+    /// The offset in the memory.
     pub offset: u64,
     /// In bytes.
     pub size: u64,
-    /// Where the guest has it; `None` if it is not bound.
+    /// Where it is in the guest; `None` if it is not bound.
     pub gpa: Option<u64>,
-    /// For a listener: that of before the conversion.
+    /// For a listener: the old state.
     pub state: State,
 }
 
@@ -30,8 +30,8 @@ impl Range {
     }
 }
 
-/// All ranges of a memory, from the lowest offset on.  What is converted meanwhile may be seen
-/// before or after.
+/// All ranges of a memory, from the lowest offset on.  Pages that are converted meanwhile may be
+/// seen in either state.
 #[derive(Clone, Debug)]
 pub struct Ranges<'a> {
     memory: &'a Memory,
@@ -81,7 +81,7 @@ impl Memory {
         Ok(Range::of(&range))
     }
 
-    /// All of it, range by range.
+    /// The whole memory, range by range.
     ///
     /// ```no_run
     /// # let ram: gmem::Memory = unimplemented!();
@@ -95,15 +95,15 @@ impl Memory {
         Ranges { memory: self, offset: 0 }
     }
 
-    /// Compare the library's states with the kernel's.  `None`: they are the same.  Else somebody
-    /// has converted without the library, and this is the range at the lowest offset that differs,
-    /// with the kernel's state.  Waits for conversions of the memory that came before, and those
-    /// that come later wait for it.
+    /// Compare the library's states with the kernel's.  `None`: they are the same.  Otherwise
+    /// somebody has converted without the library, and this is the range at the lowest offset that
+    /// differs, with the kernel's state.  Waits for earlier conversions of the memory, and later
+    /// ones wait for it.
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP`: two backings, or a kernel that does not say which pages are private; `EIO`: its
-    /// answer makes no sense.  See `gmem_verify(3)`.
+    /// `EOPNOTSUPP`: two backings, or a kernel that does not say which pages are private; `EIO`:
+    /// the kernel's answer makes no sense.  See `gmem_verify(3)`.
     pub fn verify(&self) -> Result<Option<Range>, Error> {
         let mut range = sys::gmem_range::default();
 
@@ -113,13 +113,14 @@ impl Memory {
         Ok(differs.then(|| Range::of(&range)))
     }
 
-    /// Take the kernel's states instead of the library's.  Listeners are told of what differs as if
-    /// it were converted now: too late to let go of what has gone private.  If one refuses, that
-    /// goes on, and its error is returned.  Waits, and is waited for, as [`verify()`](Memory::verify).
+    /// Replace the library's states by the kernel's.  Listeners are told of what differs as if it
+    /// were converted now; for what has become private it is too late to let go.  If one refuses,
+    /// the call continues and returns its error.  Waits, and is waited for, like
+    /// [`verify()`](Memory::verify).
     ///
     /// # Errors
     ///
-    /// As [`verify()`](Memory::verify), and what a listener returns.  See `gmem_rebuild(3)`.
+    /// Those of [`verify()`](Memory::verify), and those of listeners.  See `gmem_rebuild(3)`.
     pub fn rebuild(&self) -> Result<(), Error> {
         // SAFETY: the memory is there.
         let r = unsafe { sys::gmem_rebuild(self.as_raw()) };

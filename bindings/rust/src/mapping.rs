@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! A memory as the host sees it, of which no reference can be had: it changes by itself, and goes.
+//! A memory as the host sees it.  There are no references into it, as it changes and vanishes.
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{align_of, size_of};
@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 
 use crate::{Errno, Error, Memory};
 
-/// What may have any bits, so that nothing that a guest writes makes it wrong.
+/// Types for which all bits are valid, so that nothing that a guest writes makes a value invalid.
 ///
 /// # Safety
 ///
@@ -26,21 +26,21 @@ plain! { u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize }
 // SAFETY: as its elements, without anything between.
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 
-/// All of a memory, mapped for the host until the memory is dropped.
+/// The whole memory, mapped for the host until the memory is dropped.
 ///
-/// It is no slice, since the guest, devices and other threads write there at any time.  Each access
-/// is a volatile one, and orders nothing: between a ring's index and its descriptors the caller
+/// It is not a slice, since the guest, devices and other threads write to it at any time.  Each
+/// access is volatile, and orders nothing: between a ring's index and its descriptors the caller
 /// needs a fence.
 ///
 /// **In place, touching a private page is `SIGBUS`**, which ends the process unless it has a
-/// handler; and a guest can have a page become private at any time, between two accesses and in the
-/// middle of one.  So touch what the guest may take back only between
+/// handler; and a guest can make a page private at any time, between two accesses and in the middle
+/// of one.  So touch what the guest may take back only between
 /// [`after_shared()`](crate::Listener::after_shared) and
-/// [`before_private()`](crate::Listener::before_private) of a listener, which holds the conversion
-/// up until the access is through; or have a handler.  A system call that is given the address
-/// fails with `EFAULT` instead: reading and writing with `pread()` and `pwrite()` of a device is
-/// safe from signals.  With two backings nothing is raised, and a private page reads as something
-/// that is not what the guest reads.  See `libgmem(7)`.
+/// [`before_private()`](crate::Listener::before_private) of a listener, which holds up the
+/// conversion until the access is done; or have a handler.  A system call that is given the address
+/// fails with `EFAULT` instead, so `pread()` and `pwrite()` of a device raise no signals.  With two
+/// backings nothing is raised, and a private page does not read as the guest reads it.  See
+/// `libgmem(7)`.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), gmem::Error> {
@@ -61,8 +61,8 @@ pub struct Mapping<'a> {
     memory: PhantomData<&'a Memory>,
 }
 
-// SAFETY: a mapping is the process's, and accesses are volatile: what others write meanwhile is read
-// or not, in whatever thread.
+// SAFETY: a mapping belongs to the process, and accesses are volatile: in any thread, they read
+// what others write meanwhile, or do not.
 unsafe impl Send for Mapping<'_> {}
 // SAFETY: the same.
 unsafe impl Sync for Mapping<'_> {}
@@ -79,8 +79,8 @@ impl<'a> Mapping<'a> {
         Mapping { hva, size, memory }
     }
 
-    /// Where it begins, for a system call, a slot or another crate.  What is done there is up to
-    /// the rules above.
+    /// Where it begins, for a system call, a slot or another crate.  The rules above apply to what
+    /// is done there.
     pub fn as_ptr(&self) -> *mut u8 {
         self.hva.as_ptr()
     }
@@ -90,13 +90,13 @@ impl<'a> Mapping<'a> {
         self.size
     }
 
-    /// Where `[offset, +size)` is; `EINVAL` if not all of it is in here, or not aligned.
+    /// Where `[offset, +size)` is; `EINVAL` if it is not aligned, or not all in the mapping.
     fn at(&self, offset: u64, size: usize, align: usize) -> Result<*mut u8, Error> {
         let offset = offset as usize;
         if offset > self.size || self.size - offset < size || offset % align != 0 {
             return Err(Error::new("gmem::Mapping", Errno::EINVAL));
         }
-        // SAFETY: inside of the mapping, or at its end.
+        // SAFETY: inside the mapping, or at its end.
         Ok(unsafe { self.hva.as_ptr().add(offset) })
     }
 
@@ -182,8 +182,8 @@ impl<'a> Mapping<'a> {
 
 const WORD: usize = size_of::<u64>();
 
-/// How many of `size` bytes from `at` on come before the first aligned word, and how many after
-/// that are whole words.
+/// How many of `size` bytes from `at` on come before the first aligned word, and how many of those
+/// after that are in whole words.
 fn split(at: *mut u8, size: usize) -> (usize, usize) {
     let head = (at as usize).wrapping_neg() % WORD;
     let head = head.min(size);

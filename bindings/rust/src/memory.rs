@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! A memory: made or adopted, mapped, bound, destroyed.
+//! A memory: created or adopted, mapped, bound, destroyed.
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::raw::{c_int, c_void};
@@ -11,7 +11,7 @@ use crate::convert::milliseconds;
 use crate::vm::duplicate;
 use crate::{page_size, sys, Cancel, Errno, Error, Mapping, State, Vm};
 
-/// Which memory, in a [`Range`](crate::Range).  That of one that has been dropped may be used again.
+/// Which memory, in a [`Range`](crate::Range).  After a memory is dropped, its value may be reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MemoryId(pub(crate) usize);
 
@@ -38,25 +38,25 @@ impl Default for AdoptOptions<'_> {
 }
 
 impl<'a> AdoptOptions<'a> {
-    /// All pages are shared, and the library maps the memory should it have to.
+    /// All pages are shared, and the library maps the memory if it has to.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Where all of the memory is mapped, shared and writable, at a multiple of the page size; or,
+    /// Where the whole memory is mapped, shared and writable, at a multiple of the page size; or,
     /// with two backings and no shared file, the anonymous memory that is the shared half.
     ///
     /// # Safety
     ///
-    /// All of the memory is mapped there, for reading and writing, from now until the [`Memory`]
-    /// has been dropped; and longer if KVM does not give a slot back, of which
-    /// [`Vm::unbind()`] returns an error.  Nothing else in the program may rely on what it holds:
-    /// the guest writes there, and the library discards pages.
+    /// The whole memory is mapped there, for reading and writing, from now until the [`Memory`] has
+    /// been dropped; and longer if KVM does not delete a slot, in which case [`Vm::unbind()`]
+    /// returns an error.  Nothing else in the program may rely on its contents: the guest writes to
+    /// it, and the library discards pages.
     pub unsafe fn hva(self, hva: *mut c_void) -> Self {
         AdoptOptions { hva, ..self }
     }
 
-    /// Two backings: where in the shared file the memory begins.
+    /// Two backings: the offset in the shared file at which the memory begins.
     pub fn shared_offset(self, shared_offset: u64) -> Self {
         AdoptOptions { shared_offset, ..self }
     }
@@ -71,7 +71,7 @@ impl<'a> AdoptOptions<'a> {
         AdoptOptions { state, ..self }
     }
 
-    /// Take the states from the kernel, whatever else is said here.
+    /// Take the states from the kernel, whatever the other options say.
     pub fn ask_kernel(self, ask_kernel: bool) -> Self {
         AdoptOptions { ask_kernel, ..self }
     }
@@ -96,22 +96,22 @@ impl MapOptions {
         MapOptions::default()
     }
 
-    /// As for `mmap()`: a hint, or where to if the flags say so.
+    /// As for `mmap()`: a hint, or the place if the flags say so.
     pub fn address(self, address: *mut c_void) -> MapOptions {
         MapOptions { address, ..self }
     }
 
-    /// Of `mmap()`, beside `MAP_SHARED` and `MAP_NORESERVE`, such as `MAP_POPULATE`.
+    /// Flags of `mmap()` besides `MAP_SHARED` and `MAP_NORESERVE`, such as `MAP_POPULATE`.
     ///
     /// # Safety
     ///
-    /// With `MAP_FIXED`, what is mapped at the address is replaced; it has to be nobody's.
+    /// `MAP_FIXED` replaces what is mapped at the address, which nobody may use.
     pub unsafe fn flags(self, flags: c_int) -> MapOptions {
         MapOptions { flags, ..self }
     }
 }
 
-/// For [`Memory::bind()`], [`Vm::exclude()`] and [`Vm::unbind()`]; the last two take no options of
+/// For [`Memory::bind()`], [`Vm::exclude()`] and [`Vm::unbind()`]; the last two take no options for
 /// slots.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BindOptions<'a> {
@@ -126,12 +126,12 @@ impl<'a> BindOptions<'a> {
         Self::default()
     }
 
-    /// Of KVM's slot, beside `KVM_MEM_GUEST_MEMFD`.  Linux 7.3 takes none for such a slot.
+    /// Flags of KVM's slot besides `KVM_MEM_GUEST_MEMFD`.  Linux 7.3 accepts none for such a slot.
     pub fn slot_flags(self, slot_flags: u32) -> Self {
         BindOptions { slot_flags, ..self }
     }
 
-    /// For how long to wait for requests that came before; [`Duration::ZERO`]: as long as it takes.
+    /// How long to wait for earlier requests; [`Duration::ZERO`]: as long as it takes.
     pub fn timeout(self, timeout: Duration) -> Self {
         BindOptions { timeout, ..self }
     }
@@ -153,8 +153,8 @@ impl<'a> BindOptions<'a> {
 }
 
 impl Vm {
-    /// A memory of `size` bytes, reading zeros, without pages until somebody touches them; all of
-    /// them `state`.  Does not block.
+    /// Create a memory of `size` bytes that reads zeros and has no pages until somebody touches
+    /// them; all of them are `state`.  Does not block.
     ///
     /// # Errors
     ///
@@ -169,14 +169,14 @@ impl Vm {
         self.memory("gmem_create", r, raw, None)
     }
 
-    /// A memory of `size` bytes from files that the VMM has made and whose descriptors stay its own.
-    /// The library converts, keeps the states and tells listeners; it neither closes nor unmaps
-    /// what is the VMM's.  The contents of the pages are left alone.  From now on only the library
-    /// converts them.
+    /// Make a memory of `size` bytes from files that the VMM has made and whose descriptors stay
+    /// its own.  The library converts, keeps the states and tells listeners; it neither closes nor
+    /// unmaps what is the VMM's.  The contents of the pages do not change.  From now on only the
+    /// library may convert them.
     ///
-    /// In place, `private` is a guest_memfd of this VM that was made with
+    /// In place, `private` is a guest_memfd of this VM that was created with
     /// `GUEST_MEMFD_FLAG_MMAP`, and `shared` is the same, or `None`.  With two backings, `private`
-    /// was made without that flag, and `shared` is the file of the shared half; or it is `None`,
+    /// was created without that flag, and `shared` is the file of the shared half; or it is `None`,
     /// and the shared half is anonymous memory at [`AdoptOptions::hva()`].
     ///
     /// A VMM that makes its slots itself binds with [`Memory::bind()`] and `None`.
@@ -184,10 +184,10 @@ impl Vm {
     /// # Errors
     ///
     /// `EINVAL`: size, alignment, a file that is too small, [`AdoptOptions::private_pages()`] too
-    /// short, `shared` in place, or neither it nor hva; `ENOTTY`: in place, `private` is no file
-    /// that converts; `EOPNOTSUPP`: [`AdoptOptions::ask_kernel()`] with two backings, or of a
-    /// kernel that does not say; `EIO`: not the process that created the VM; `EMFILE`, `ENOMEM`.
-    /// See `gmem_adopt(3)`.
+    /// short, a different `shared` in place, or with two backings neither it nor hva; `ENOTTY`: in
+    /// place, `private` is not a file that converts; `EOPNOTSUPP`: [`AdoptOptions::ask_kernel()`]
+    /// with two backings, or with a kernel that cannot be asked; `EIO`: not the process that
+    /// created the VM; `EMFILE`, `ENOMEM`.  See `gmem_adopt(3)`.
     ///
     /// ```no_run
     /// use gmem::{AdoptOptions, BindOptions};
@@ -218,7 +218,7 @@ impl Vm {
         {
             return Err(Error::new("gmem_adopt", Errno::EINVAL));
         }
-        // In place they are one file, which the library knows by its descriptor.
+        // In place they are one file, which the library recognises by its descriptor.
         let is_same = shared.map_or(false, |fd| fd.as_raw_fd() == private.as_fd().as_raw_fd());
         let private = duplicate(private.as_fd())?;
         let shared = match shared {
@@ -265,9 +265,9 @@ impl Vm {
 /// Pages that are private or shared.
 ///
 /// Dropping it unbinds it everywhere, unmaps it and closes its files, as far as they are the
-/// library's, and waits for requests of the memory that came before.  Should KVM not give a slot
-/// back, for want of memory or because a protected guest has run, the addresses under it stay taken
-/// until the process ends; the memory is freed.  [`Vm::unbind()`] returns an error then.
+/// library's, and waits for earlier requests for the memory.  If KVM does not delete a slot, for
+/// lack of memory or because a protected guest has run, the addresses under it stay occupied until
+/// the process ends; the memory is freed. [`Vm::unbind()`] returns an error in this case.
 pub struct Memory {
     raw: NonNull<sys::gmem>,
     vm: Vm,
@@ -275,8 +275,8 @@ pub struct Memory {
     _files: Option<(OwnedFd, Option<OwnedFd>)>,
 }
 
-// SAFETY: gmem.h: "All functions are safe in all threads.  Only gmem_destroy() must be the last to
-// use its memory", which Drop is.
+// SAFETY: gmem.h: "All functions may be called in any thread [...] Only gmem_destroy() must be the
+// last to use its memory", which Drop is.
 unsafe impl Send for Memory {}
 // SAFETY: the same.
 unsafe impl Sync for Memory {}
@@ -298,9 +298,10 @@ impl Memory {
         &self.vm
     }
 
-    /// The file that shared pages are in, to map it elsewhere or hand it to a device back end.  In
-    /// place it is the file of the private pages, too: whoever gets it can hold shared pages, and
-    /// neither read private ones nor convert (`libgmem(7)`).  `None`: the shared half is anonymous.
+    /// The file that has the shared pages, to map it elsewhere or hand it to a device back end.  In
+    /// place it is the file of the private pages, too: a process that gets it can hold shared
+    /// pages, but can neither read private ones nor convert (`libgmem(7)`).  `None`: the shared
+    /// half is anonymous.
     pub fn shared_fd(&self) -> Option<BorrowedFd<'_>> {
         // SAFETY: the memory is there.
         match unsafe { sys::gmem_shared_fd(self.as_raw()) } {
@@ -310,20 +311,20 @@ impl Memory {
         }
     }
 
-    /// The file that private pages are in.
+    /// The file that has the private pages.
     pub fn private_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the memory is there, and its file open until it is dropped.
         unsafe { BorrowedFd::borrow_raw(sys::gmem_private_fd(self.as_raw())) }
     }
 
     /// Map it for the host, until it is dropped.  If it is mapped already, or was adopted with its
-    /// mapping, that is what comes back, whatever the options say.  That costs a mutex, so ask again
-    /// rather than keep it.
+    /// mapping, return that, whatever the options say.  This only takes a mutex, so call it again
+    /// rather than keep the result.
     ///
     /// # Errors
     ///
-    /// `EINVAL`: flags that make no shared mapping of a file; `ENOMEM`, and what `mmap()` returns.
-    /// See `gmem_map(3)`.
+    /// `EINVAL`: flags that do not make a shared mapping of a file; `ENOMEM`, and those of
+    /// `mmap()`.  See `gmem_map(3)`.
     pub fn map(&self, options: &MapOptions) -> Result<Mapping<'_>, Error> {
         let opts = sys::gmem_map_opts {
             address: options.address,
@@ -340,22 +341,21 @@ impl Memory {
         Ok(unsafe { Mapping::new(hva, self.size() as usize, PhantomData) })
     }
 
-    /// Make `[offset, +size)` what the guest has at `[gpa, +size)`, as KVM's memslot `slot`, with
-    /// its address space in the upper 16 bits.  A page is bound at most once.  Maps the memory.
-    /// Waits for requests of the same range that came before, as the options say, and for
-    /// listeners.
+    /// Place `[offset, +size)` at the guest's `[gpa, +size)`, as KVM's memslot `slot`, which has
+    /// the address space in its upper 16 bits.  A page is bound at most once.  Maps the memory.
+    /// Waits for earlier requests for the same range, as the options say, and for listeners.
     ///
     /// With `None` KVM's slot is the caller's (`GMEM_NO_SLOT`).  Bind before the slot is made, and
     /// unbind after it has been deleted, so that no vCPU uses memory with the wrong states (two
-    /// backings) or that an IOMMU does not know yet.
+    /// backings) or memory that an IOMMU does not map yet.
     ///
     /// # Errors
     ///
     /// `EINVAL`: alignment, size, beyond the end, a slot number of the caller's, or slot flags that
-    /// KVM does not take; `EEXIST`: overlaps what is bound or excluded, or a slot of the caller's,
-    /// or the library has given the slot's number to another binding; `ETIMEDOUT`, `ECANCELED`,
-    /// `ENOMEM`; what a listener returns that replays, and what else KVM returns.  Nothing is bound
-    /// then.  See `gmem_bind(3)`.
+    /// KVM does not accept; `EEXIST`: overlaps what is bound or excluded, or a slot of the
+    /// caller's, or another binding of the library uses the slot number; `ETIMEDOUT`, `ECANCELED`,
+    /// `ENOMEM`; the error of a listener that replays, and other errors of KVM.  On failure nothing
+    /// is bound.  See `gmem_bind(3)`.
     pub fn bind(
         &self,
         slot: Option<u32>,
@@ -372,7 +372,7 @@ impl Memory {
         Error::check("gmem_bind", r).map(|_| ())
     }
 
-    /// For calls of [`sys`].  It lives as long as this.
+    /// For calls of [`sys`].  It is valid as long as this.
     pub fn as_raw(&self) -> *mut sys::gmem {
         self.raw.as_ptr()
     }
@@ -380,7 +380,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: nobody has it any more, and its VM and files are there still.
+        // SAFETY: nobody has it any more, and its VM and files still exist.
         unsafe { sys::gmem_destroy(self.as_raw()) }
     }
 }

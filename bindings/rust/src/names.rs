@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! What the library counts, and what it calls that in messages.
+//! The library's numbers, and their names in messages.
 use std::ffi::CStr;
 use std::fmt;
 use std::mem::size_of;
@@ -8,7 +8,7 @@ use std::ptr::copy_nonoverlapping;
 
 use crate::sys;
 
-/// A struct of the library's, which may know fewer members or more; absent ones are 0.
+/// Copy a struct of the library's, which may have fewer members or more; absent ones are 0.
 ///
 /// # Safety
 ///
@@ -33,7 +33,7 @@ pub(crate) unsafe fn text(name: *const c_char) -> &'static str {
     unsafe { CStr::from_ptr(name) }.to_str().unwrap_or("unknown")
 }
 
-/// The version of the library that runs, which may be newer than the one this was built with.
+/// The version of the running library, which may be newer than the one this was built with.
 pub fn version() -> &'static str {
     // SAFETY: a name of the library's.
     unsafe { text(sys::gmem_version()) }
@@ -73,7 +73,7 @@ impl fmt::Display for State {
     }
 }
 
-/// Numbers of C and their names.
+/// C's numbers and their names.
 macro_rules! numbers {
     ($name:ident, $text:ident: $($member:ident = $number:ident,)*) => {
         impl $name {
@@ -107,7 +107,7 @@ macro_rules! numbers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mechanism {
-    /// `KVM_SET_MEMORY_ATTRIBUTES`, a file for the private half, one for the shared.
+    /// `KVM_SET_MEMORY_ATTRIBUTES`, a file for the private half, another for the shared.
     TwoBackings,
     /// `KVM_SET_MEMORY_ATTRIBUTES2` on the file, without content policies.
     InPlacePlain,
@@ -139,7 +139,7 @@ numbers! { Policy, gmem_policy_name:
     None = GMEM_NONE,
 }
 
-/// Where a conversion was when it failed.
+/// The step at which a conversion failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
@@ -147,7 +147,7 @@ pub enum Step {
     Check,
     /// A listener refused.
     BeforePrivate,
-    /// Two backings: making the other half empty.
+    /// Two backings: emptying the other half.
     Prepare,
     /// The kernel refused.
     Convert,
@@ -155,7 +155,7 @@ pub enum Step {
     Zero,
     /// A listener refused.
     AfterShared,
-    /// Waiting for requests that came before.
+    /// Waiting for earlier requests.
     Turn,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! A VM, as the library knows it, and what it can do.
+//! A VM as the library knows it, and what it can do.
 use std::fmt;
 use std::os::raw::{c_int, c_long};
 use std::os::unix::io::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -35,7 +35,7 @@ impl Probe {
         Mechanism::of(self.0.mechanism)
     }
 
-    /// Is this mechanism there?
+    /// Is this mechanism available?
     pub fn has(&self, mechanism: Mechanism) -> bool {
         self.0.mechanisms & (1 << mechanism.number()) != 0
     }
@@ -50,9 +50,9 @@ impl Probe {
         self.0.to_private & (1 << policy.number()) != 0
     }
 
-    /// A range of gpas over several slots is one call of the kernel, all or nothing, unless there
-    /// are gaps in it, or slots in place that are not the library's.  So is any range of offsets in
-    /// place; with two backings that is a call for each binding.
+    /// Whether a range of gpas over several slots is one system call, all or nothing, unless it has
+    /// gaps, or slots in place that are not the library's.  The same is true of any range of
+    /// offsets in place; with two backings that takes a call for each binding.
     pub fn is_atomic(&self) -> bool {
         self.0.is_atomic
     }
@@ -64,15 +64,15 @@ impl fmt::Debug for Probe {
     }
 }
 
-/// Find out what the VM `vm` can do, by trying on a scratch file of one page; the VM is as before.
-/// `vm_type` is what `KVM_CREATE_VM` was given, `mechanism` the one to describe, or `None` for the
-/// best there is.
+/// Find out what the VM `vm` can do, by trying it on a scratch file of one page; the VM is not
+/// changed.  `vm_type` is the type that `KVM_CREATE_VM` was given, `mechanism` the one to describe,
+/// or `None` for the best one.
 ///
 /// # Errors
 ///
-/// `EOPNOTSUPP`: the mechanism is not there.  `EBADF`, `ENOTTY`: no VM.  `EMFILE`, `ENFILE`,
-/// `ENOMEM`: no scratch file.  `EIO`: not the process that created the VM, and whatever else kept
-/// the kernel from answering.  See `gmem_probe(3)`.
+/// `EOPNOTSUPP`: the mechanism is not available.  `EBADF`, `ENOTTY`: not a VM.  `EMFILE`, `ENFILE`,
+/// `ENOMEM`: no scratch file.  `EIO`: not the process that created the VM; and any other error that
+/// kept the kernel from answering.  See `gmem_probe(3)`.
 pub fn probe(vm: impl AsFd, vm_type: u64, mechanism: Option<Mechanism>) -> Result<Probe, Error> {
     let mut probe = sys::gmem_probe::default();
     let mechanism = mechanism.map_or(sys::GMEM_MECHANISM_NONE, Mechanism::number);
@@ -91,18 +91,18 @@ pub struct VmOptions {
 }
 
 impl VmOptions {
-    /// Type 0, and the best mechanism that there is.
+    /// Type 0, and the best mechanism.
     pub fn new() -> VmOptions {
         VmOptions::default()
     }
 
-    /// As given to `KVM_CREATE_VM`.  What a lesser kernel does to contents depends on it and cannot
-    /// be asked for.
+    /// As given to `KVM_CREATE_VM`.  What a lesser kernel does to contents depends on it, and the
+    /// kernel cannot be asked.
     pub fn vm_type(self, vm_type: u64) -> VmOptions {
         VmOptions { vm_type, ..self }
     }
 
-    /// This one, even if there is a better one.
+    /// Use this mechanism, even if there is a better one.
     pub fn mechanism(self, mechanism: Mechanism) -> VmOptions {
         VmOptions { mechanism: Some(mechanism), ..self }
     }
@@ -113,8 +113,8 @@ struct Inner {
     fd: OwnedFd,
 }
 
-// SAFETY: gmem.h: "All functions are safe in all threads.  Only gmem_vm_exit() must be the last to
-// use its VM", which Drop is.
+// SAFETY: gmem.h: "All functions may be called in any thread [...] Only [...] gmem_vm_exit()" must
+// be the last to use its VM, which Drop is.
 unsafe impl Send for Inner {}
 // SAFETY: the same.
 unsafe impl Sync for Inner {}
@@ -122,27 +122,27 @@ unsafe impl Sync for Inner {}
 impl Drop for Inner {
     fn drop(&mut self) {
         // SAFETY: memories, IOMMUs and listeners have a clone of the Vm, so they are gone; and the
-        // descriptor is open still.
+        // descriptor is still open.
         unsafe { sys::gmem_vm_exit(self.raw.as_ptr()) }
     }
 }
 
-/// A VM, as the library knows it: its slots, its memories, its listeners.  A clone is the same VM;
-/// each thread may have one.  Memories, listeners and IOMMUs have one as well, so that it ends with
-/// the last of them.
+/// A VM as the library knows it: its slots, memories and listeners.  A clone is the same VM; each
+/// thread may have one.  Memories, listeners and IOMMUs have one as well, so the VM ends with the
+/// last of them.
 #[derive(Clone)]
 pub struct Vm(Arc<Inner>);
 
 impl Vm {
-    /// Begin with the VM of `KVM_CREATE_VM` whose descriptor is `vm`.  Does not block.
+    /// Set up the VM of `KVM_CREATE_VM` whose descriptor is `vm`.  Does not block.
     ///
-    /// What has a descriptor but no [`AsFd`], as kvm-ioctls' `VmFd`, is lent with
+    /// A type that has a descriptor but no [`AsFd`], like kvm-ioctls' `VmFd`, is lent with
     /// [`BorrowedFd::borrow_raw()`].
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP`: no mechanism, or not the one that was asked for; `ENOMEM`, and what [`probe()`]
-    /// returns.  See `gmem_vm_init(3)`.
+    /// `EOPNOTSUPP`: no mechanism, or not the requested one; `ENOMEM`, and the errors of
+    /// [`probe()`].  See `gmem_vm_init(3)`.
     pub fn new(vm: impl AsFd, options: &VmOptions) -> Result<Vm, Error> {
         let fd = duplicate(vm.as_fd())?;
         let opts = sys::gmem_vm_opts {
@@ -166,13 +166,13 @@ impl Vm {
         Probe(unsafe { take_struct(sys::gmem_vm_probe(self.as_raw())) })
     }
 
-    /// Say that `[gpa, +size)` is there but cannot be converted: device memory, ROM, a slot of
-    /// ordinary memory.  It counts as shared.  No slot is made; that is the caller's.  Waits for
-    /// requests of the same range that came before, as [`BindOptions`] say.
+    /// Mark `[gpa, +size)` as existing but not convertible: device memory, ROM, a slot of ordinary
+    /// memory.  It counts as shared.  No slot is made; that is up to the caller.  Waits for earlier
+    /// requests for the same range, as [`BindOptions`] say.
     ///
     /// # Errors
     ///
-    /// `EINVAL`: alignment, size, or options of slots; `EEXIST`: overlaps what the library has
+    /// `EINVAL`: alignment, size, or options for slots; `EEXIST`: overlaps what the library has
     /// bound or excluded; `ETIMEDOUT`, `ECANCELED`, `ENOMEM`.  See `gmem_bind(3)`.
     pub fn exclude(&self, gpa: u64, size: u64, options: &BindOptions<'_>) -> Result<(), Error> {
         // SAFETY: the VM is there, the options are for this call.
@@ -181,20 +181,20 @@ impl Vm {
     }
 
     /// Undo the [`Memory::bind()`](crate::Memory::bind) or [`exclude()`](Vm::exclude) whose range
-    /// begins at `gpa`.  Pages keep state and contents.  Waits as these do, and for listeners.
+    /// begins at `gpa`.  Pages keep their state and contents.  Waits like these, and for listeners.
     ///
     /// # Errors
     ///
-    /// `ENXIO`: nothing begins there; `EINVAL`: options of slots; `ETIMEDOUT`, `ECANCELED`; what a
-    /// listener returns that replays; what KVM returns, as `EPERM` once a protected guest has run.
-    /// It is bound as before then.  See `gmem_bind(3)`.
+    /// `ENXIO`: nothing begins there; `EINVAL`: options for slots; `ETIMEDOUT`, `ECANCELED`; the
+    /// error of a listener that replays; the errors of KVM, such as `EPERM` once a protected guest
+    /// has run.  On failure the range is bound as before.  See `gmem_bind(3)`.
     pub fn unbind(&self, gpa: u64, options: &BindOptions<'_>) -> Result<(), Error> {
         // SAFETY: the VM is there, the options are for this call.
         let r = unsafe { sys::gmem_unbind(self.as_raw(), gpa, &options.to_c(true)) };
         Error::check("gmem_unbind", r).map(|_| ())
     }
 
-    /// For calls of [`sys`].  It lives as long as this.
+    /// For calls of [`sys`].  It is valid as long as this.
     pub fn as_raw(&self) -> *mut sys::gmem_vm {
         self.0.raw.as_ptr()
     }

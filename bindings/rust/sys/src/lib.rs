@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! The interface of libgmem as `<gmem.h>` declares it.  The crate `gmem` is the one to use; this
-//! one is for what that does not have.
+//! The interface of libgmem as `<gmem.h>` declares it.  Use the crate `gmem`; this one is for what
+//! that does not have.
 //!
-//! Names, members and values are those of the header, whose comments say what they mean, as do
-//! `libgmem(3)` and a page of the manual for each function.  Functions return 0 or a negative
-//! errno.  All structs begin with their size: [`Default`] is what `GMEM_INIT()` is in C, and for
-//! [`gmem_convert_opts`] what `GMEM_CONVERT_OPTS` is.
+//! Names, members and values are those of the header, whose comments explain them, as do
+//! `libgmem(3)` and the manual page of each function.  Functions return 0 or a negative errno.  All
+//! structs begin with their size: [`Default`] is C's `GMEM_INIT()`, and for [`gmem_convert_opts`]
+//! it is `GMEM_CONVERT_OPTS`.
 //!
 //! Written by hand.  `tests/abi.rs` compares each symbol, prototype, member and value with
 //! `lib/libgmem.abi`, which `tests/abi` compares with the header and the library.
@@ -16,7 +16,7 @@ use std::marker::{PhantomData, PhantomPinned};
 use std::mem::{size_of, zeroed};
 use std::os::raw::{c_char, c_int, c_uint, c_ulong, c_void};
 
-/// A type of which only pointers exist here, to what the library or the kernel has made.
+/// An opaque type: only pointers to it exist here, made by the library or the kernel.
 macro_rules! opaque {
     ($($(#[$doc:meta])* $name:ident;)*) => { $(
         $(#[$doc])*
@@ -31,9 +31,9 @@ macro_rules! opaque {
 opaque! {
     /// `struct kvm_run` of `<linux/kvm.h>`: what a vCPU shares with its VMM.
     kvm_run;
-    /// A VM as the library knows it: its slots, its memories, its listeners.
+    /// A VM as the library knows it: its slots, memories and listeners.
     gmem_vm;
-    /// A memory: pages that are private or shared, one file or two under it.
+    /// A memory: pages that are private or shared, in one file or two.
     gmem;
     /// A listener of the library's own.
     gmem_iommu;
@@ -52,14 +52,14 @@ pub const GMEM_NONE: gmem_policy = 2;
 pub type gmem_mechanism = c_uint;
 /// This VM has no private memory, or its memory cannot be converted.
 pub const GMEM_MECHANISM_NONE: gmem_mechanism = 0;
-/// `KVM_SET_MEMORY_ATTRIBUTES`, a file for the private half, one for the shared.
+/// `KVM_SET_MEMORY_ATTRIBUTES`, a file for the private half, another for the shared.
 pub const GMEM_TWO_BACKINGS: gmem_mechanism = 1;
 /// `KVM_SET_MEMORY_ATTRIBUTES2` on the file, without content policies.
 pub const GMEM_IN_PLACE_PLAIN: gmem_mechanism = 2;
 /// `KVM_SET_MEMORY_ATTRIBUTES2` with content policies.
 pub const GMEM_IN_PLACE: gmem_mechanism = 3;
 
-/// Where a conversion was when it failed.
+/// The step at which a conversion failed.
 pub type gmem_step = c_uint;
 /// Nowhere: it did not fail.
 pub const GMEM_STEP_DONE: gmem_step = 0;
@@ -67,7 +67,7 @@ pub const GMEM_STEP_DONE: gmem_step = 0;
 pub const GMEM_STEP_CHECK: gmem_step = 1;
 /// A listener refused.
 pub const GMEM_STEP_BEFORE_PRIVATE: gmem_step = 2;
-/// Two backings: making the other half empty.
+/// Two backings: emptying the other half.
 pub const GMEM_STEP_PREPARE: gmem_step = 3;
 /// The kernel refused.
 pub const GMEM_STEP_CONVERT: gmem_step = 4;
@@ -75,16 +75,16 @@ pub const GMEM_STEP_CONVERT: gmem_step = 4;
 pub const GMEM_STEP_ZERO: gmem_step = 5;
 /// A listener refused.
 pub const GMEM_STEP_AFTER_SHARED: gmem_step = 6;
-/// Waiting for requests that came before.
+/// Waiting for earlier requests.
 pub const GMEM_STEP_TURN: gmem_step = 7;
 
 /// The attributes of a shared page.
 pub const GMEM_SHARED: u64 = 0;
 /// The attributes of a private page, as `KVM_SET_MEMORY_ATTRIBUTES` counts them.
 pub const GMEM_PRIVATE: u64 = 8;
-/// No guest physical address, of a part of a memory that is not bound.
+/// The guest physical address of a part of a memory that is not bound.
 pub const GMEM_NO_GPA: u64 = u64::MAX;
-/// Of [`gmem_listener`]: tell it of all that is bound and shared, and of nothing else.
+/// Of [`gmem_listener`]: tell it of everything that is bound and shared, and of nothing else.
 pub const GMEM_LISTENER_REPLAY: u64 = 1;
 /// Of [`gmem_listener`]: it lets go of ranges in which it does not hold every page.
 pub const GMEM_LISTENER_GAPS: u64 = 2;
@@ -92,12 +92,12 @@ pub const GMEM_LISTENER_GAPS: u64 = 2;
 pub const GMEM_ASK_KERNEL: u32 = 1;
 /// Of [`gmem_bind_opts`]: KVM's slot is the caller's.
 pub const GMEM_NO_SLOT: u32 = 1;
-/// Of [`gmem_convert_opts`]: on failure leave what was converted so far.
+/// Of [`gmem_convert_opts`]: on failure, leave what has been converted so far.
 pub const GMEM_NO_UNDO: u32 = 1;
 /// Of [`gmem_convert_opts`]: with two backings, keep the pages of the other half.
 pub const GMEM_NO_DISCARD: u32 = 2;
 
-/// Structs of C, for which [`Default`] sets the size, and 0 for the rest.
+/// C's structs, for which [`Default`] sets the size, and 0 for the rest.
 macro_rules! structs {
     ($($(#[$doc:meta])* $name:ident { $($(#[$member_doc:meta])* $member:ident: $type:ty,)* })*) => { $(
         $(#[$doc])*
@@ -135,9 +135,9 @@ structs! {
     gmem_probe {
         /// What `gmem_vm_init()` will use.
         mechanism: gmem_mechanism,
-        /// Bit `1 << mechanism` for each that there is.
+        /// Bit `1 << mechanism` for each available one.
         mechanisms: u32,
-        /// Attributes that can be set: [`GMEM_PRIVATE`] or 0.
+        /// The attributes that can be set: [`GMEM_PRIVATE`] or 0.
         attributes: u64,
         /// Bit `1 << policy` for each that the mechanism offers to shared.
         to_shared: u32,
@@ -151,7 +151,7 @@ structs! {
     gmem_vm_opts {
         /// As given to `KVM_CREATE_VM`.
         vm_type: c_ulong,
-        /// [`GMEM_MECHANISM_NONE`]: the best there is.
+        /// [`GMEM_MECHANISM_NONE`]: the best one.
         mechanism: gmem_mechanism,
     }
 
@@ -163,9 +163,9 @@ structs! {
 
     /// For [`gmem_adopt`].
     gmem_adopt_opts {
-        /// Where all of the memory is mapped, or NULL.
+        /// Where the whole memory is mapped, or NULL.
         hva: *mut c_void,
-        /// Two backings: where in the shared file the memory begins.
+        /// Two backings: the offset in the shared file at which the memory begins.
         shared_offset: u64,
         /// A bit for each page, set if it is private; NULL: all have `attributes`.
         private_pages: *const u64,
@@ -179,7 +179,7 @@ structs! {
     gmem_map_opts {
         /// As for `mmap()`.
         address: *mut c_void,
-        /// Beside `MAP_SHARED` and `MAP_NORESERVE`.
+        /// Besides `MAP_SHARED` and `MAP_NORESERVE`.
         mmap_flags: c_int,
     }
 
@@ -187,9 +187,9 @@ structs! {
     gmem_bind_opts {
         /// [`GMEM_NO_SLOT`].
         flags: u32,
-        /// Of KVM's slot, beside `KVM_MEM_GUEST_MEMFD`.
+        /// Of KVM's slot, besides `KVM_MEM_GUEST_MEMFD`.
         slot_flags: u32,
-        /// For how long to wait; 0: as long as it takes.
+        /// How long to wait; 0: as long as it takes.
         timeout_ms: u32,
         /// NULL, or what [`gmem_cancel`] sets.
         cancel: *const u32,
@@ -205,7 +205,7 @@ structs! {
         size: u64,
         /// Where it is bound, or [`GMEM_NO_GPA`].
         gpa: u64,
-        /// For a listener: those of before the conversion.
+        /// For a listener: the old ones.
         attributes: u64,
     }
 
@@ -221,13 +221,13 @@ structs! {
         flags: u64,
         /// What the ranges that follow become.
         begin: Option<unsafe extern "C" fn(listener: *mut gmem_listener, attributes: u64) -> c_int>,
-        /// These were all of them.
+        /// There are no more.
         commit: Option<unsafe extern "C" fn(listener: *mut gmem_listener) -> c_int>,
     }
 
     /// For [`gmem_add_iommu`].
     gmem_iommu_opts {
-        /// An iommufd, or a container of VFIO.
+        /// An iommufd, or a VFIO container.
         fd: c_int,
         /// Of the iommufd; 0 for a container.
         ioas_id: u32,
@@ -241,9 +241,9 @@ structs! {
         to_private: gmem_policy,
         /// [`GMEM_NO_UNDO`], [`GMEM_NO_DISCARD`].
         flags: u32,
-        /// For how long the call waits in all; 0: a page that is held is not tried again.
+        /// How long the call waits in total; 0: a page that is held is not tried again.
         timeout_ms: u32,
-        /// Called before each new attempt: 0, or a negative errno to give up with.
+        /// Called before each new attempt: 0, or a negative errno to give up and return.
         busy: Option<unsafe extern "C" fn(arg: *mut c_void, where_: u64, attempts: c_uint) -> c_int>,
         /// For `busy`.
         arg: *mut c_void,
@@ -255,9 +255,9 @@ structs! {
     gmem_result {
         /// Where it failed.
         step: gmem_step,
-        /// `where`: the lowest address that refused, as the request counts it.
+        /// C's `where`: the lowest address that refused, as the request counts it.
         where_: u64,
-        /// Calls of the kernel that ended with `EAGAIN`.
+        /// System calls that ended with `EAGAIN`.
         attempts: c_uint,
         /// From where on pages may have stayed converted.
         left: u64,
@@ -265,7 +265,7 @@ structs! {
         left_size: u64,
         /// The first error of the undo.
         undo_error: c_int,
-        /// Undone, but what the pages held is gone, or some of it.
+        /// Undone, but all or some of the contents are gone.
         contents_lost: bool,
         /// Two backings: bytes whose other half could not be given back.
         undiscarded: u64,
@@ -293,7 +293,7 @@ extern "C" {
         probe: *mut gmem_probe,
     ) -> c_int;
 
-    /// Begin with a VM.
+    /// Set up a VM.
     pub fn gmem_vm_init(vm_fd: c_int, opts: *const gmem_vm_opts, vm: *mut *mut gmem_vm) -> c_int;
     /// Forget a VM, whose memories have been destroyed and whose IOMMUs removed.
     pub fn gmem_vm_exit(vm: *mut gmem_vm);
@@ -307,7 +307,7 @@ extern "C" {
         opts: *const gmem_create_opts,
         gmem: *mut *mut gmem,
     ) -> c_int;
-    /// Make a memory of files that stay the caller's.
+    /// Make a memory from files that stay the caller's.
     pub fn gmem_adopt(
         vm: *mut gmem_vm,
         size: u64,
@@ -320,14 +320,14 @@ extern "C" {
     pub fn gmem_destroy(gmem: *mut gmem);
     /// In bytes.
     pub fn gmem_size(gmem: *const gmem) -> u64;
-    /// The file that shared pages are in, or -1.
+    /// The file that has the shared pages, or -1.
     pub fn gmem_shared_fd(gmem: *const gmem) -> c_int;
-    /// The file that private pages are in.
+    /// The file that has the private pages.
     pub fn gmem_private_fd(gmem: *const gmem) -> c_int;
     /// Map it for the host.
     pub fn gmem_map(gmem: *mut gmem, opts: *const gmem_map_opts, hva: *mut *mut c_void) -> c_int;
 
-    /// Make it what the guest has at `gpa`.
+    /// Place it in the guest at `gpa`.
     pub fn gmem_bind(
         gmem: *mut gmem,
         slot: u32,
@@ -336,7 +336,7 @@ extern "C" {
         size: u64,
         opts: *const gmem_bind_opts,
     ) -> c_int;
-    /// Say that a range is there but cannot be converted.
+    /// Mark a range as existing but not convertible.
     pub fn gmem_exclude(
         vm: *mut gmem_vm,
         gpa: u64,
@@ -346,18 +346,18 @@ extern "C" {
     /// Undo `gmem_bind()` or `gmem_exclude()`.
     pub fn gmem_unbind(vm: *mut gmem_vm, gpa: u64, opts: *const gmem_bind_opts) -> c_int;
 
-    /// Have it told of conversions; it stays in place until it is removed.
+    /// Tell it of conversions; it must stay in place until it is removed.
     pub fn gmem_add_listener(vm: *mut gmem_vm, listener: *mut gmem_listener) -> c_int;
-    /// Have it told no longer.
+    /// Stop telling it.
     pub fn gmem_remove_listener(vm: *mut gmem_vm, listener: *mut gmem_listener) -> c_int;
 
-    /// Have an IOMMU map all that is bound and shared.
+    /// Make an IOMMU map everything that is bound and shared.
     pub fn gmem_add_iommu(
         vm: *mut gmem_vm,
         opts: *const gmem_iommu_opts,
         iommu: *mut *mut gmem_iommu,
     ) -> c_int;
-    /// Unmap all of it.
+    /// Unmap everything.
     pub fn gmem_remove_iommu(iommu: *mut gmem_iommu) -> c_int;
 
     /// Convert a range of guest physical addresses.
@@ -378,7 +378,7 @@ extern "C" {
         opts: *const gmem_convert_opts,
         result: *mut gmem_result,
     ) -> c_int;
-    /// Have the calls that were given `cancel` stop waiting.
+    /// Make the calls that were given `cancel` stop waiting.
     pub fn gmem_cancel(vm: *mut gmem_vm, cancel: *mut u32);
 
     /// The longest range of one state from `offset` on.
@@ -387,7 +387,7 @@ extern "C" {
     pub fn gmem_lookup_gpa(vm: *mut gmem_vm, gpa: u64, range: *mut gmem_range) -> c_int;
     /// Compare the library's states with the kernel's: 0, or 1 if they differ.
     pub fn gmem_verify(gmem: *mut gmem, first_difference: *mut gmem_range) -> c_int;
-    /// Take the kernel's states instead of the library's.
+    /// Replace the library's states by the kernel's.
     pub fn gmem_rebuild(gmem: *mut gmem) -> c_int;
 
     /// Do what a vCPU's exit asks for: 0, or 1 if it was another exit.
@@ -422,7 +422,7 @@ extern "C" {
     /// Set the size and the defaults.
     pub fn gmem_convert_opts_init(opts: *mut gmem_convert_opts, size: usize);
 
-    /// The version of the library that runs.
+    /// The version of the running library.
     pub fn gmem_version() -> *const c_char;
     /// Its name, for messages.
     pub fn gmem_mechanism_name(mechanism: gmem_mechanism) -> *const c_char;
