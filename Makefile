@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # The front door.  It only delegates; "make help" lists what there is.
 #
-# O=build        where everything made goes (absolute or from here)
-# ARCH=arm64     for make kernel, cli, lib, examples, deb; what is made ends in -arm64
-# V=1            show everything
+# O=build        where all output goes (absolute, or relative to this directory)
+# ARCH=arm64     for make kernel, cli, lib, examples, deb; output names end in -arm64
+# V=1            show each command
 # KERNEL_SOURCE= a kernel tree to use instead of Debian's package
 # ACCEL=kvm      boot with the host's KVM instead of the emulator
 # KERNEL=, STRESS_SECONDS=   for make stress
@@ -37,7 +37,7 @@ CROSS_FLAGS := -isystem $(O)/headers$(SUFFIX)/include \
 	$(addprefix -idirafter ,$(SYSROOT)/include $(wildcard $(SYSROOT)/include/*-linux-gnu)) \
 	$(addprefix -L,$(wildcard $(SYSROOT)/lib/*-linux-gnu))
 C += $(CROSS_FLAGS)
-# What runs on the host or compares is for x86_64.
+# Targets that run on the host, or compare, are for x86_64.
 ifneq ($(filter test test-stock test-debug test-starved bench bench-check stress unit fuzz lint series coverage rust-test rust-examples,$(MAKECMDGOALS)),)
 $(error make $(MAKECMDGOALS) is not for ARCH=$(ARCH))
 endif
@@ -51,7 +51,7 @@ BENCH_PACKAGES := python3-matplotlib
 DEB_PACKAGES := git dpkg-dev debhelper pkg-config lintian mmdebstrap kmod libdw-dev
 
 .PHONY: help
-help: ## what can be made
+help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile lib/build.mk docs/build.mk examples/build.mk bindings/rust/build.mk tests/build.mk | expand -t 16
 
 .PHONY: run
@@ -63,13 +63,13 @@ run: ## boot the kernel and show a guest whose memory is converted in place
 	@vm/run $(O)/cli$(SUFFIX)/gmem demo
 
 .PHONY: run-arm64
-run-arm64: ## a protected Linux on one guest_memfd, on an emulated arm64; needs gcc-aarch64-linux-gnu, qemu-system-arm
+run-arm64: ## boot a protected Linux on one guest_memfd, on an emulated arm64; needs gcc-aarch64-linux-gnu, qemu-system-arm
 	@$(MAKE) --no-print-directory ARCH=arm64 kernel
 	@$(MAKE) -s ARCH=arm64 boot-linux
 	@examples/boot-linux/run
 
 .PHONY: test
-test: ## lint, unit tests, the suite in the machine
+test: ## run lint, unit tests, and the suite in the machine
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
 	@tests/promtool --version >/dev/null
 	@vm/build release
@@ -78,28 +78,28 @@ test: ## lint, unit tests, the suite in the machine
 	@tests/test
 
 .PHONY: test-arm64
-test-arm64: ## the suite, the command and the examples there; needs the same
+test-arm64: ## run the suite, the command and the examples there; needs the same
 	@$(MAKE) --no-print-directory ARCH=arm64 kernel
 	@ARCH=arm64 vm/selftests
 	@$(MAKE) -s ARCH=arm64 cli examples boot-linux
 	@tests/arm64
 
 .PHONY: test-arm64-debug
-test-arm64-debug: ## the suite there, on a kernel that looks for mistakes
+test-arm64-debug: ## run the suite there, on a kernel that looks for mistakes
 	@$(MAKE) --no-print-directory ARCH=arm64 kernel
 	@ARCH=arm64 vm/selftests
 	@ARCH=arm64 vm/build debug
 	@tests/arm64 debug
 
 .PHONY: test-arm64-stock
-test-arm64-stock: ## what anonymous memory of a protected guest costs there, beside the stock kernel
+test-arm64-stock: ## compare the cost of a protected guest's anonymous memory there with the stock kernel
 	@$(MAKE) --no-print-directory ARCH=arm64 kernel
 	@ARCH=arm64 vm/selftests
 	@ARCH=arm64 vm/build stock
 	@tests/rate
 
 .PHONY: test-stock
-test-stock: ## the suite on the stock kernel, to show that it can fail
+test-stock: ## run the suite on the stock kernel, to show that it can fail
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
 	@vm/build release
 	@vm/selftests
@@ -108,7 +108,7 @@ test-stock: ## the suite on the stock kernel, to show that it can fail
 	@tests/stock
 
 .PHONY: test-debug
-test-debug: ## the suite on kernels that look for mistakes: KASAN, lockdep, leaks, KCSAN
+test-debug: ## run the suite on kernels that look for mistakes: KASAN, lockdep, leaks, KCSAN
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
 	@vm/build release
 	@vm/selftests
@@ -118,7 +118,7 @@ test-debug: ## the suite on kernels that look for mistakes: KASAN, lockdep, leak
 	@tests/debug
 
 .PHONY: test-starved
-test-starved: ## the suite in the machine, with 10 busy loops beside it
+test-starved: ## run the suite in the machine, with 10 busy loops beside it
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
 	@vm/build release
 	@vm/selftests
@@ -132,14 +132,14 @@ bench: ## measure conversions against the old way, about 14 minutes; results in 
 	@bench/run
 
 .PHONY: bench-check
-bench-check: ## count instructions, fail where a count is 10 % off the committed one
+bench-check: ## count instructions, and fail if a count is 10 % off the committed one
 	@vm/packages $(PACKAGES) python3
 	@vm/build release
 	@$(MAKE) -s cli
 	@bench/run check
 
 .PHONY: stress
-stress: ## all operations at once, KERNEL=release STRESS_SECONDS=300
+stress: ## run all operations at once, KERNEL=release STRESS_SECONDS=300
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES)
 	@vm/build release
 	@vm/selftests
@@ -147,7 +147,7 @@ stress: ## all operations at once, KERNEL=release STRESS_SECONDS=300
 	@STRESS_SECONDS=$(STRESS_SECONDS) tests/machine $(KERNEL) $(O)/selftests/gmem_stress_test
 
 .PHONY: series
-series: ## the kernel part as patches for "git am", each one checked and built
+series: ## make the kernel part as patches for "git am", each one checked and built
 	@vm/packages $(PACKAGES) $(TEST_PACKAGES) git
 	@vm/build release
 	@tools/series
@@ -159,7 +159,7 @@ coverage: ## compile KVM in configurations that do not run here: modules, SEV, T
 	@tools/coverage
 
 .PHONY: deb
-deb: ## Debian packages of libgmem, gmem and the kernel, and try them; KERNEL_CONFIG=, ARCH=arm64
+deb: ## make Debian packages of libgmem, gmem and the kernel, and try them; KERNEL_CONFIG=, ARCH=arm64
 	@vm/packages $(PACKAGES) $(DEB_PACKAGES)
 	@vm/sysroot
 	@tools/deb

@@ -203,7 +203,7 @@ static void run(void)
 	enum path path;
 
 	if (edu_find(bdf, sizeof(bdf)) || edu_give_to_vfio(bdf)) {
-		fprintf(stderr, "no edu device that VFIO could have: nothing to measure\n");
+		fprintf(stderr, "no edu device available to VFIO: nothing to measure\n");
 		return;
 	}
 	for (path = NO_DEVICE; path <= IOMMUFD; path++)

@@ -17,7 +17,7 @@
 static const char *does_not_show(void)
 {
 	return ioctl(vm.fd, KVM_CHECK_EXTENSION, KVM_CAP_GET_MEMORY_ATTRIBUTES2) == 1 ? NULL :
-	       "this kernel does not say who is private";
+	       "this kernel does not say which pages are private";
 }
 
 /* ---- The getter ------------------------------------------------------------- */

@@ -32,13 +32,13 @@ static void list(void)
 static void usage(void)
 {
 	puts("usage: gmem bench [OPTION]... [CASE]...\n"
-	     "What a conversion costs, in place and with two backings in turn.  Without a CASE all\n"
-	     "are measured, which takes minutes.\n"
-	     "      --list          the cases\n"
-	     "      --csv FILE      where the samples go; - is standard output\n"
-	     "      --json FILE     where medians and extremes go\n"
-	     "      --instructions  for an emulator whose TSC counts them (vm/run -i)\n"
-	     "  -h, --help          this\n");
+	     "Measure what a conversion costs, in place and with two backings alternately.  Without a\n"
+	     "CASE all are measured, which takes minutes.\n"
+	     "      --list          list the cases\n"
+	     "      --csv FILE      write the samples to FILE; - is standard output\n"
+	     "      --json FILE     write medians and extremes to FILE\n"
+	     "      --instructions  report instructions, if the emulator's TSC counts them (vm/run -i)\n"
+	     "  -h, --help          print this help\n");
 	list();
 }
 

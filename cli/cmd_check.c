@@ -166,11 +166,11 @@ int cmd_check(int argc, char **argv)
 			break;
 		case 'h':
 			puts("usage: gmem check [OPTION]... [PATTERN]...\n"
-			     "Does this kernel keep its promises?  TAP, of those whose names match a PATTERN.\n"
-			     "  -m, --mechanism NAME  only in-place, in-place-plain or two-backings; all that are\n"
-			     "                        there unless said otherwise, more than one as one likes\n"
-			     "  -l, --list            the names of the promises\n"
-			     "  -h, --help            this");
+			     "Check whether this kernel keeps its promises, or those that match a PATTERN (TAP).\n"
+			     "  -m, --mechanism NAME  check only in-place, in-place-plain or two-backings; may be\n"
+			     "                        given more than once; default: all that are available\n"
+			     "  -l, --list            list the names of the promises\n"
+			     "  -h, --help            print this help");
 			return EXIT_OK;
 		default:
 			return EXIT_USAGE;
@@ -197,7 +197,7 @@ int cmd_check(int argc, char **argv)
 		if (!wanted)
 			wanted = gmem_vm_probe(probing.gmem)->mechanisms;
 		if (wanted & ~gmem_vm_probe(probing.gmem)->mechanisms)
-			lacking = "this kernel lacks a mechanism that is asked for; 'gmem probe' says which it has";
+			lacking = "this kernel lacks a requested mechanism; 'gmem probe' says which it has";
 		vm_destroy(&probing);
 	}
 	if (lacking) {

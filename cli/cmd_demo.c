@@ -265,7 +265,7 @@ int cmd_demo(int argc, char **argv)
 			return EXIT_USAGE;
 		puts("usage: gmem demo\n"
 		     "Convert the memory of a real guest, step by step, and check it.\n"
-		     "  -h, --help  this");
+		     "  -h, --help  print this help");
 		return EXIT_OK;
 	}
 	if (optind < argc)
@@ -281,7 +281,7 @@ int cmd_demo(int argc, char **argv)
 	for (policy = GMEM_ZERO; policy <= GMEM_NONE; policy++)
 		policy_story(&vm, gmem, mem, policy);
 
-	printf("\nWhat cannot be\n");
+	printf("\nWhat is refused\n");
 	tell_call("convert with policy 3", convert(gmem, 0, PAGE, GMEM_PRIVATE, 3, NULL), -EINVAL);
 	tell_call("convert what is behind the end",
 		  convert(gmem, PAGES * PAGE, PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), -EINVAL);

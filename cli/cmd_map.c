@@ -115,16 +115,16 @@ static bool is_process(const char *text)
 static void usage(void)
 {
 	printf("usage: gmem map [OPTION]... PID[:FD]|FILE|-|--demo\n"
-	       "The states of the memory of a running VM: of all guest_memfds of the process PID, or of\n"
-	       "its descriptor FD.  Or of what a FILE says, whose lines are START END private|shared, in\n"
+	       "Draw the states of a running VM's memory: of all guest_memfds of the process PID, or of\n"
+	       "its descriptor FD; or those in a FILE, whose lines are START END private|shared, in\n"
 	       "bytes.\n"
-	       "  -w, --width COLUMNS     cells in a row, 1 to %d; 64 unless said otherwise\n"
+	       "  -w, --width COLUMNS     cells in a row, 1 to %d (default 64)\n"
 	       "  -o, --output FILE       write a file whose name ends in .svg or .png\n"
-	       "  -f, --follow            draw the VM again and again, until it ends\n"
-	       "      --interval SECONDS  between two pictures, 1 unless said otherwise\n"
-	       "      --json              an array of objects, one for each file\n"
-	       "      --demo              a memory after some conversions\n"
-	       "  -h, --help              this\n", MAP_MAX_COLUMNS);
+	       "  -f, --follow            draw the VM repeatedly, until it ends\n"
+	       "      --interval SECONDS  between two pictures (default 1)\n"
+	       "      --json              print an array of objects, one for each file\n"
+	       "      --demo              draw a memory after some conversions\n"
+	       "  -h, --help              print this help\n", MAP_MAX_COLUMNS);
 }
 
 /* False if the command line makes no sense, which getopt() has said. */

@@ -117,9 +117,9 @@ int cmd_probe(int argc, char **argv)
 			break;
 		case 'h':
 			puts("usage: gmem probe [OPTION]...\n"
-			     "What this kernel offers for each type of VM.\n"
-			     "      --json  an array with an object for each type\n"
-			     "  -h, --help  this");
+			     "Print what this kernel offers for each type of VM.\n"
+			     "      --json  print an array with an object for each type\n"
+			     "  -h, --help  print this help");
 			return EXIT_OK;
 		default:
 			return EXIT_USAGE;

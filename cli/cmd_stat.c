@@ -56,11 +56,11 @@ int cmd_stat(int argc, char **argv)
 			break;
 		case 'h':
 			puts("usage: gmem stat [OPTION]...\n"
-			     "What is private in the VMs of this host, and what has been counted so far.\n"
-			     "      --json         an object\n"
-			     "      --openmetrics  metrics for Prometheus\n"
-			     "  -o, --output FILE  where it goes, at once and as a whole; - is standard output\n"
-			     "  -h, --help         this");
+			     "Print what is private in the VMs on this host, and what has been counted so far.\n"
+			     "      --json         print an object\n"
+			     "      --openmetrics  print metrics for Prometheus\n"
+			     "  -o, --output FILE  replace FILE atomically; - is standard output\n"
+			     "  -h, --help         print this help");
 			return EXIT_OK;
 		default:
 			return EXIT_USAGE;

@@ -101,15 +101,15 @@ int cmd_top(int argc, char **argv)
 			break;
 		case 'h':
 			printf("usage: gmem top [OPTION]...\n"
-			       "What is private in the VMs of this host, and what conversions they do, until q or\n"
+			       "Show what is private in the VMs on this host, and their conversions, until q or\n"
 			       "Ctrl-C.\n"
-			       "      --once              one table, from two samples that are an interval apart\n"
-			       "      --json              an object on a line of its own for each sample\n"
-			       "      --files             each guest_memfd too, as PID:FD\n"
-			       "      --sort KEY          private unless said otherwise, or another of\n"
+			       "      --once              print one table, from two samples an interval apart\n"
+			       "      --json              print an object on a line for each sample\n"
+			       "      --files             also show each guest_memfd, as PID:FD\n"
+			       "      --sort KEY          private (the default), or another of\n"
 			       "                          %s\n"
-			       "      --interval SECONDS  between samples, %.0f unless said otherwise\n"
-			       "  -h, --help              this\n", vms_table_orders(), INTERVAL);
+			       "      --interval SECONDS  between samples (default %.0f)\n"
+			       "  -h, --help              print this help\n", vms_table_orders(), INTERVAL);
 			return EXIT_OK;
 		default:
 			return EXIT_USAGE;

@@ -212,12 +212,12 @@ static char *make_filter(pid_t pid, int fd)
 static void usage(void)
 {
 	puts("usage: gmem trace [OPTION]... [PID[:FD]]\n"
-	     "The conversions of all VMs of this host, or of those of the process PID, or of its\n"
+	     "Print the conversions of all VMs on this host, of those of the process PID, or of its\n"
 	     "guest_memfd FD, as they happen.\n"
-	     "  -s, --summary    at the end, how many there were, how large, how long, refused for what\n"
-	     "  -n, --seconds N  end after so long; otherwise a signal or the end of PID ends it\n"
-	     "      --json       an object on each line\n"
-	     "  -h, --help       this");
+	     "  -s, --summary    at the end, print numbers, sizes, times and refusals by error\n"
+	     "  -n, --seconds N  end after this time; a signal or the end of PID ends it, too\n"
+	     "      --json       print an object on each line\n"
+	     "  -h, --help       print this help");
 }
 
 int cmd_trace(int argc, char **argv)

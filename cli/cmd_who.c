@@ -179,7 +179,7 @@ static bool has_queued(struct search *s, const struct proc_fd *fd)
 		s->pipes[s->nr_pipes++] = st;
 
 	return found(s, fd->pid, "pipe", maps_it(s, fd->pid) ? LIKELY : GUESS,
-		     "descriptor %d has %d bytes that nobody has read: they may lie in the page",
+		     "descriptor %d has %d unread bytes, which may be in the page",
 		     fd->fd, queued);
 }
 
@@ -223,7 +223,7 @@ static bool may_hold(const struct proc_fd *fd, void *arg)
 	    strncmp(fd->target, "/dev/vhost-vdpa", strlen("/dev/vhost-vdpa")))
 		return maps_it(s, fd->pid) &&
 		       found(s, fd->pid, "vhost", GUESS,
-			     "descriptor %d is a vhost device, which holds what it sends or receives for as long as that takes",
+			     "descriptor %d is a vhost device, which holds pages while it sends or receives them",
 			     fd->fd);
 
 	for (i = 0; i < sizeof(pinners) / sizeof(pinners[0]); i++) {
@@ -237,7 +237,7 @@ static bool may_hold(const struct proc_fd *fd, void *arg)
 			      fd->fd, pinned);
 		else
 			found(s, fd->pid, pinners[i].kind, GUESS,
-			      "descriptor %d; this process has nothing pinned, another that had it may have",
+			      "descriptor %d; this process has nothing pinned, but another that had the descriptor may have",
 			      fd->fd);
 	}
 
@@ -302,7 +302,7 @@ static void print_outcome(const struct search *s, enum conversions_result result
 		printf("process %d has ended\n", s->pid);
 		break;
 	case CONVERSIONS_STOPPED:
-		printf("somebody has turned off the trace that was to see a refusal\n");
+		printf("somebody has turned off the trace that was waiting for a refusal\n");
 		break;
 	default:
 		printf("no conversion was refused for it within %g s", seconds);
@@ -454,13 +454,13 @@ int cmd_who(int argc, char **argv)
 		case 'h':
 			puts("usage: gmem who [OPTION]... PID[:FD] OFFSET\n"
 			     "       gmem who [OPTION]... PID:gpa ADDRESS\n"
-			     "Who may hold the page at OFFSET of a guest_memfd, which is the descriptor FD of\n"
-			     "the process PID or its only one, or at a guest physical ADDRESS.  EAGAIN names it.\n"
-			     "  -w, --wait SECONDS  how long to wait for a conversion that the page refuses, to\n"
-			     "                      learn its references, for which one has to be root; 2 unless\n"
-			     "                      said otherwise, 0 does not wait\n"
-			     "      --json          an object\n"
-			     "  -h, --help          this");
+			     "Find who may hold the page at OFFSET of a guest_memfd, which is the descriptor FD of\n"
+			     "the process PID, or its only one; or at a guest physical ADDRESS.  EAGAIN reports it.\n"
+			     "  -w, --wait SECONDS  how long to wait for a conversion that the page refuses, which\n"
+			     "                      shows its references and needs root (default 2; 0: do not\n"
+			     "                      wait)\n"
+			     "      --json          print an object\n"
+			     "  -h, --help          print this help");
 			return EXIT_OK;
 		default:
 			return EXIT_USAGE;
@@ -482,9 +482,9 @@ int cmd_who(int argc, char **argv)
 		printf("%s], \"unseen\": %u, \"unseen_pipes\": %u", s.nr_found ? "\n  " : "", unseen,
 		       s.unseen);
 	else if (!s.nr_holders)
-		printf("nobody found who holds it; references of the kernel and of processes that have ended cannot be seen\n");
+		printf("no holder found; references of the kernel and of processes that have ended cannot be seen\n");
 	if ((unseen || s.unseen) && !s.json)
-		printf("%u processes and %u pipes could not be looked into; root may\n", unseen, s.unseen);
+		printf("%u processes and %u pipes could not be examined, which needs root\n", unseen, s.unseen);
 	say_refusal(&s, process, seconds);
 	free(s.mappings);
 	free(s.slots.at);

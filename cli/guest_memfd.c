@@ -140,8 +140,8 @@ const char *guest_memfd_list(pid_t pid, int fd, struct guest_memfds *list)
 	unseen = proc_each_fd(pid, see_fd, list);
 	if (list->nr)
 		return NULL;
-	snprintf(text, sizeof(text), unseen ? "cannot look into process %d" :
-		 "process %d has no guest_memfd; gmem top lists those that have", pid);
+	snprintf(text, sizeof(text), unseen ? "cannot examine process %d" :
+		 "process %d has no guest_memfd; gmem top lists the processes that have one", pid);
 	errno = unseen ? EACCES : 0;
 	return text;
 }

@@ -11,14 +11,14 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *help;
 } verbs[] = {
-	{ "probe", cmd_probe, "what this kernel offers for guest_memfd, by type of VM" },
+	{ "probe", cmd_probe, "print what this kernel offers for guest_memfd, by type of VM" },
 	{ "demo", cmd_demo, "convert the memory of a real guest, step by step, and check it" },
-	{ "check", cmd_check, "does this kernel keep its promises? TAP, each by name" },
-	{ "map", cmd_map, "the states of a memory as a picture: terminal, SVG, PNG" },
-	{ "who", cmd_who, "who may hold a page, so that it does not go private" },
-	{ "top", cmd_top, "what is private in the VMs of this host, and what they convert" },
-	{ "stat", cmd_stat, "the same, as it is now, also for Prometheus" },
-	{ "trace", cmd_trace, "the conversions of this host's VMs, as they happen" },
+	{ "check", cmd_check, "check whether this kernel keeps its promises (TAP)" },
+	{ "map", cmd_map, "draw the states of a memory: terminal, SVG, PNG" },
+	{ "who", cmd_who, "find who may hold a page, so that it cannot become private" },
+	{ "top", cmd_top, "show what is private in the VMs on this host, and what they convert" },
+	{ "stat", cmd_stat, "print the same once, also for Prometheus" },
+	{ "trace", cmd_trace, "print the conversions of this host's VMs as they happen" },
 	{ "bench", cmd_bench, "measure what conversions cost, in place and with two backings" },
 };
 
@@ -29,7 +29,7 @@ static int usage(FILE *to)
 	fputs("usage: gmem VERB [OPTION]...\n\n", to);
 	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		fprintf(to, "  %-8s%s\n", verbs[i].name, verbs[i].help);
-	fputs("\nEach has --help.  --version says which gmem it is.\nExit status: 0 as promised, "
+	fputs("\nEach verb has --help.  --version prints the version of gmem.\nExit status: 0 as promised, "
 	      "1 something was not, 2 wrong usage, 4 not offered by this kernel.\n", to);
 
 	return to == stdout ? EXIT_OK : EXIT_USAGE;

@@ -81,7 +81,7 @@ static void read_ranges(struct ranges *ranges, const char *name)
 		fclose(file);
 	if (!ranges->nr) {
 		errno = 0;
-		die("%s says nothing of any range", name);
+		die("%s has no ranges", name);
 	}
 }
 

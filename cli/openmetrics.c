@@ -112,10 +112,10 @@ void openmetrics(FILE *to, const struct vms *vms)
 
 	/* What is missing above. */
 	print_number(to, "gmem_unseen_processes", vms->unseen,
-		     "Processes that could not be looked into, and whose VMs are missing.");
+		     "Processes that could not be examined, and whose VMs are missing.");
 	print_number(to, "gmem_gone_files", vms->gone,
-		     "guest_memfds that were closed while they were looked at, and are missing.");
+		     "guest_memfds that were closed while they were examined, and are missing.");
 	print_number(to, "gmem_vms_without_statistics", vms->nr_without_stats,
-		     "VMs whose conversions, refusals and filled pages are missing, as without debugfs.");
+		     "VMs whose conversions, refusals and filled pages are missing, for example without debugfs.");
 	fputs("# EOF\n", to);
 }

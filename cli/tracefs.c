@@ -120,10 +120,10 @@ const char *tracefs_open(const char *event, const char *filter, int process)
 		if (errno == ENOENT)
 			errno = 0;
 		if (errno == EACCES)
-			snprintf(lacking, sizeof(lacking), "only root may trace: cannot look into %s", place);
+			snprintf(lacking, sizeof(lacking), "only root may trace: cannot read %s", place);
 		else
-			snprintf(lacking, sizeof(lacking), errno ? "cannot look into %s" :
-				 "%s is not there: load the module kvm, of a kernel with in-place conversion",
+			snprintf(lacking, sizeof(lacking), errno ? "cannot read %s" :
+				 "%s does not exist: load the module kvm of a kernel with in-place conversion",
 				 instance);
 		*instance = '\0';
 		return lacking;

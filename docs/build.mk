@@ -2,7 +2,7 @@
 # The pictures of docs/operating.md.
 
 .PHONY: pictures
-pictures: ## what gmem shows of VMs that run, as docs/pictures/*.svg
+pictures: ## draw what gmem shows of running VMs, as docs/pictures/*.svg
 	@vm/packages $(PACKAGES) python3-rich
 	@vm/build release
 	@$(MAKE) -s cli $(O)/docs/scene

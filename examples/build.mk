@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# The examples, as a user of the installed library builds them: nothing but pkg-config.
+# The examples, built as a user of the installed library would, with pkg-config alone.
 
 STAGE := $(O)/stage$(SUFFIX)
 # The guest that has a device is for x86.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# libgmem, static and shared, and its installation.  Needs no kernel that was built:
-# the system's <linux/kvm.h> and ours beside it.
+# libgmem, static and shared, and its installation.  This does not need a built
+# kernel, only the system's <linux/kvm.h> and our header.
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
@@ -19,7 +19,8 @@ $(O)/lib$(SUFFIX)/%.o: lib/%.c
 	@mkdir -p $(@D)
 	$(CC) $(C) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -Ilib $(UAPI) -c -o $@ $<
 
-# One object, in which what the files share is local: it has no prefix.
+# One object, in which the symbols that the files share are local, as they have
+# no prefix.
 $(O)/lib$(SUFFIX)/libgmem.a: $(LIB_OBJECTS) lib/build.mk
 	rm -f $@
 	$(LD) -r -o $(@:.a=.o) $(LIB_OBJECTS)
@@ -37,7 +38,7 @@ $(O)/lib$(SUFFIX)/libgmem.pc: lib/libgmem.pc.in lib/gmem.h
 	@mkdir -p $(@D)
 	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(LIB_VERSION)|' $< >$@
 
-# What a program of ours is compiled with; a package's build has its own list.
+# What our programs are compiled with; a package's build has its own list.
 .PHONY: compilers
 compilers:
 	@vm/packages gcc make libc6-dev pkg-config libpng-dev zlib1g-dev
@@ -59,7 +60,8 @@ install: $(if $(DESTDIR),,compilers) lib cli ## install libgmem, gmem and the ma
 		install -d $(DESTDIR)$(PREFIX)/share/man/man$$section; \
 		cp -d $$page $(DESTDIR)$(PREFIX)/share/man/man$$section/; \
 	done
-# Or the loader does not know the library yet; a package sees to that itself.
+# Otherwise the loader does not find the library yet; packages take care of that
+# themselves.
 	[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || /sbin/ldconfig
 
 -include $(LIB_OBJECTS:.o=.d)

@@ -46,7 +46,7 @@ $(addprefix $(O)/tests/,$(IN_MACHINE)): $(O)/lib/libgmem.a
 # That of answers, which is of many files, would have the last one.
 -include $(filter-out $(O)/tests/answers.d,$(wildcard $(O)/tests/*.d))
 
-# FUZZ_SECONDS=10 of random requests; what breaks is kept in $O/tests/fuzz.
+# FUZZ_SECONDS=10 of random requests; failing input is kept in $O/tests/fuzz.
 $(O)/tests/fuzz_ranges: tests/fuzz_ranges.c $(wildcard tests/libgmem/picture.[ch]) \
 		tests/fake_kvm.c tests/fake_kvm.h $(LIB_SOURCES)
 	@mkdir -p $(@D)

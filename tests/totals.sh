@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# How scripts in tests/ count results: those of theirs, and those of a machine.
+# How scripts in tests/ count results: their own, and those of a machine.
 # Sourced after vm/common.sh.
 # shellcheck shell=bash
 
@@ -19,7 +19,7 @@ count()
 	fi
 }
 
-# count_machine KERNEL: what tests/machine has counted on it.
+# count_machine KERNEL: add what tests/machine has counted on it.
 count_machine()
 {
 	local p f s
@@ -27,7 +27,7 @@ count_machine()
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 
-# The line of totals, which is the last; fails if something has.
+# The line of totals, which is the last; fails if anything has failed.
 totals()
 {
 	if [ "$skipped" = 0 ]; then

@@ -44,8 +44,8 @@ die()
 	exit 1
 }
 
-# One script at a time changes a tree and what is built from it; the lock goes
-# with the process.
+# Only one script at a time changes a tree and what is built from it; the lock ends with
+# the process.
 lock_tree()
 {
 	exec 9>"$1.lock"
@@ -67,8 +67,8 @@ kernel_make()
 		KBUILD_BUILD_TIMESTAMP='1970-01-01' "$@"
 }
 
-# step "what it does" LOG COMMAND...: run it with its output in LOG, show what
-# it does, how far it is (objects of TOTAL, when known) and how long it took.
+# step "what it does" LOG COMMAND...: run the command with its output in LOG; show what it
+# does, its progress (objects of TOTAL, if known) and how long it took.
 step()
 {
 	local what=$1 log=$2 start=$SECONDS pid status=0 n shown=0 tick=15
@@ -116,7 +116,7 @@ progress()
 	fi
 }
 
-# Succeeds when FILE holds exactly what standard input does; else writes it and fails.
+# Succeeds if FILE holds exactly what is on standard input; otherwise writes it and fails.
 same_or_write()
 {
 	local file=$1 new

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
-# The crates for Rust: their tests on the host, on the library and a fake KVM; their examples,
-# static, against the installed library; their source for cargo's registry of a directory.
+# The Rust crates: their tests on the host, with the library and a fake KVM; their examples,
+# static, against the installed library; their source for a directory registry of cargo.
 
 RUST := bindings/rust
 RUST_SOURCES := $(wildcard $(addprefix $(RUST)/,*.toml *.lock */*.rs */*/*.rs sys/*))
 RUST_EXAMPLES := $(patsubst $(RUST)/examples/%.rs,$(O)/rust/examples/%,$(wildcard $(RUST)/examples/*.rs))
 RUST_CRATES := gmem-$(LIB_VERSION) gmem-sys-$(LIB_VERSION)
-# Debian's compiler, with nothing of a user's own before it, nor from the network.
+# Debian's compiler, without a user's own before it in PATH, and without the
+# network.
 CARGO := env PATH=/usr/bin:/bin CARGO_HOME=$(O)/rust/home CARGO_TERM_COLOR=never cargo
 RUST_FLAGS := --locked --offline --manifest-path $(RUST)/Cargo.toml
 
@@ -22,21 +23,21 @@ $(O)/rust/fake/libgmem.a: $(LIB_OBJECTS) tests/fake_kvm.c tests/fake_kvm.h $(RUS
 comma := ,
 
 .PHONY: rust-test
-rust-test: $(O)/rust/fake/libgmem.a ## the crates for Rust on a fake KVM
+rust-test: $(O)/rust/fake/libgmem.a ## test the Rust crates on a fake KVM
 	PKG_CONFIG_PATH=$(O)/rust/fake $(CARGO) test --workspace --target-dir $(O)/rust/host $(RUST_FLAGS)
 	PKG_CONFIG_PATH=$(O)/rust/fake RUSTDOCFLAGS="-D rustdoc::broken_intra_doc_links" \
 		$(CARGO) doc --workspace --no-deps --target-dir $(O)/rust/host $(RUST_FLAGS)
 
-# Newer compilers have newer opinions; what counts is what is wrong.
+# Newer compilers have newer opinions; only errors count.
 .PHONY: rust-lint
 rust-lint: $(O)/rust/fake/libgmem.a
 	PKG_CONFIG_PATH=$(O)/rust/fake $(CARGO) clippy -q --workspace --all-targets --target-dir $(O)/rust/host \
 		$(RUST_FLAGS) -- -D clippy::correctness -D clippy::undocumented_unsafe_blocks
 
 .PHONY: rust-examples
-rust-examples: $(RUST_EXAMPLES) ## the examples for Rust, static, for the machine
+rust-examples: $(RUST_EXAMPLES) ## build the Rust examples, static, for the machine
 
-# With a target, what cargo runs here is not static, too.
+# With a target, programs that cargo runs here are not static as well.
 $(RUST_EXAMPLES) &: $(RUST_SOURCES) $(STAGE)/lib/pkgconfig/libgmem.pc
 	PKG_CONFIG_PATH=$(STAGE)/lib/pkgconfig RUSTFLAGS="-C target-feature=+crt-static" \
 		$(CARGO) build --examples --release --target x86_64-unknown-linux-gnu \

@@ -13,7 +13,7 @@ $(BOOT_LINUX_OUT)/boot-linux: $(BOOT_LINUX) $(STAGE)/lib/pkgconfig/libgmem.pc
 	$(CC) $(BOOT_LINUX_FLAGS) -pthread -o $@ $(filter %.c,$^) \
 		$$(PKG_CONFIG_PATH=$(STAGE)/lib/pkgconfig pkg-config --static --cflags --libs libgmem) -lfdt
 
-# An initrd that holds nothing but init, busybox and the directory for devices.
+# An initrd with only init, busybox and the directory for devices.
 $(BOOT_LINUX_OUT)/guest.cpio: examples/boot-linux/guest-init $(SYSROOT)/bin/busybox
 	@rm -rf $(@D)/guest && mkdir -p $(@D)/guest/bin $(@D)/guest/dev
 	cp $< $(@D)/guest/init

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# What arm64 needs of the scripts and of make; vm/arch/x86_64.sh says what is what.
+# The settings of arm64 for the scripts and for make; vm/arch/x86_64.sh explains them.
 # shellcheck shell=bash disable=SC2034
 
 SUFFIX=-arm64
@@ -22,7 +22,8 @@ DEVICES=()
 BOOT_ARGS=
 SPARE_CPU=
 MODES=(protected nvhe vhe)
-# hVHE, which protected KVM would choose, is not for this emulator (docs/testing.md).
+# hVHE, which protected KVM would choose, does not work in this emulator
+# (docs/testing.md).
 declare -A MODE_ARGS=([protected]="kvm-arm.mode=protected arm64_sw.hvhe=0 id_aa64mmfr1.vh=0" [nvhe]=kvm-arm.mode=nvhe [vhe]="")
 declare -A MODE_SAYS=([protected]='Protected [nh]VHE mode' [nvhe]='Hyp [nh]VHE mode' [vhe]='VHE mode')
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-# What x86_64 needs of the scripts and of make: data, no commands.  vm/arch/arm64.sh
-# has the same names.
+# The settings of x86_64 for the scripts and for make: data, no commands.
+# vm/arch/arm64.sh has the same names.
 # shellcheck shell=bash disable=SC2034
 
-# For what is made: $O/kernel$SUFFIX-release, $O/cli$SUFFIX, ...
+# For output: $O/kernel$SUFFIX-release, $O/cli$SUFFIX, ...
 SUFFIX=
 
 # The kernel: its name for the architecture, what builds it, what is built and how many files that is.
@@ -18,18 +18,18 @@ FLAVOURS="release debug kcsan stock"
 # that check.
 #
 # A device that does DMA, behind an IOMMU; its mask lets it reach beyond 256 MiB.
-# Interrupts are not remapped, as with that QEMU 7.2 makes some boots fail, so VFIO
-# has to be told that they may be unsafe.  Intel's, whatever the CPU is: QEMU's
-# amd-iommu says nothing of what it stops.
+# Interrupts are not remapped, as some boots fail with interrupt remapping in QEMU 7.2, so
+# VFIO has to be told that unsafe interrupts are allowed.  It is Intel's, whatever the CPU
+# is, as QEMU's amd-iommu does not report what it stops.
 QEMU=qemu-system-x86_64
 MACHINE=q35
 CPU=max
 CONSOLE=ttyS0
 DEVICES=(-device "intel-iommu,intremap=off" -device "edu,addr=05.0,dma_mask=0xffffffffff")
 BOOT_ARGS="no_timer_check vfio_iommu_type1.allow_unsafe_interrupts=1 iommufd.allow_unsafe_interrupts=1"
-# QEMU's CPUs write into the first one without a lock whenever they restore an FPU
+# QEMU's CPUs write to the first one's state without a lock whenever they restore an FPU
 # state, and may bring back its GIF and its nested paging of a moment before
-# (docs/testing.md).  Only who runs guests suffers, so one more CPU is the first,
+# (docs/testing.md).  Only CPUs that run guests suffer, so one additional CPU comes first,
 # for the kernel alone.
 SPARE_CPU=1
 # The modes of KVM, the default first; the arguments and the message of each.

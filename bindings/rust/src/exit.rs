@@ -47,8 +47,8 @@ impl Vm {
     /// let mut already = 0;
     /// loop {
     ///     let run_error = kvm_run(vcpu).map_err(Errno::from);
-    ///     // SAFETY: it is this vCPU's, which does not run.  match unsafe { vm.handle_exit(run,
-    ///     run_error, &options) }? {
+    ///     // SAFETY: it is this vCPU's, which does not run.
+    ///     match unsafe { vm.handle_exit(run, run_error, &options) }? {
     ///         Exit::Done => already = 0,
     ///         // Another vCPU may come first at any time, but not forever.
     ///         Exit::Already if already < 100 => already += 1,
