@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * A VMM that makes its own files, mapping and slots, as most do that exist, and uses the library
- * for conversions alone.  All memory begins private; the guest asks for one page to be shared,
- * leaves a message there, rings, and takes the page back.
+ * A VMM that makes its own files, mapping and slots, as most existing ones do, and uses the
+ * library only for conversions.  All memory begins private; the guest asks for one page to be
+ * shared, leaves a message there, rings, and takes the page back.
  */
 #define _GNU_SOURCE
 #include <gmem.h>
@@ -15,13 +15,13 @@
 #define SIZE	(16 * PAGE)
 #define SLOT	1
 
-/* What the VMM has, and keeps. */
+/* What the VMM has and keeps. */
 struct ram {
 	int guest_memfd;
 	void *hva;
 };
 
-/* In place one file has both halves; else the shared half is anonymous memory here. */
+/* In place one file has both halves; otherwise the shared half is anonymous memory at hva. */
 static void make_ram(const struct vm *vm, struct ram *ram, bool in_place)
 {
 	struct kvm_create_guest_memfd create = {
@@ -48,7 +48,10 @@ static int set_slot(const struct vm *vm, const struct ram *ram, uint64_t size)
 	return sys(ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION2, &region));
 }
 
-/* The states are the kernel's, where it says them, else as this VMM has made the memory. */
+/*
+ * The states are the kernel's, if it can be asked; otherwise all memory has its initial
+ * state.
+ */
 static void adopt(struct gmem_vm *memories, const struct ram *ram, struct gmem **gmem)
 {
 	struct gmem_adopt_opts opts = GMEM_INIT(struct gmem_adopt_opts);
@@ -84,7 +87,7 @@ int main(void)
 	probe = gmem_vm_probe(memories);
 	make_ram(&vm, &ram, probe->mechanism != GMEM_TWO_BACKINGS);
 
-	/* Bound first, so that no vCPU finds a slot with the wrong states. */
+	/* Bind first, so that no vCPU finds a slot with the wrong states. */
 	adopt(memories, &ram, &gmem);
 	no_slot.flags = GMEM_NO_SLOT;
 	check(gmem_bind(gmem, 0, DATA_GPA, 0, SIZE, &no_slot), "gmem_bind");
@@ -117,7 +120,9 @@ int main(void)
 	gmem_destroy(vm.code);
 	gmem_vm_exit(memories);
 
-	/* It is all here still.  The mapping has to stay where KVM keeps a protected guest's slot. */
+	/*
+	 * Everything still exists.  If KVM keeps a protected guest's slot, its mapping has to stay.
+	 */
 	if (!slot)
 		check(sys(munmap(ram.hva, SIZE)), "munmap");
 	check(sys(close(ram.guest_memfd)), "close");

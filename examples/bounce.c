@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * A bounce buffer under PRESERVE: the host writes a request, hands the page to the
- * guest, which works on it where nobody sees it, and takes it back with the answer.
- * No byte is copied and no page is exchanged.
+ * A bounce buffer with PRESERVE: the host writes a request and hands the page to
+ * the guest, which works on it where nobody can see it; the host takes it back with
+ * the answer. No byte is copied and no page is exchanged.
  */
 #include <gmem.h>
 
@@ -42,7 +42,7 @@ int main(void)
 	printf("host writes:  %s\n", (char *)hva);
 	check(gmem_convert(buffer, 0, PAGE, GMEM_PRIVATE, &keep, NULL), "to private");
 	vm_run(&vm, memories, &keep);
-	/* It is already, where the guest has a say in it. */
+	/* If the guest has a say in it, it is already. */
 	check(gmem_convert(buffer, 0, PAGE, GMEM_SHARED, &keep, NULL), "to shared");
 	printf("host reads:   %s\n", (char *)hva);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * QEMU's edu device, opened through VFIO with an IOMMU behind it, in either way that
- * there is.  Nothing here is about memory that converts.  0, a descriptor, or -errno.
+ * QEMU's edu device, opened through VFIO with an IOMMU, in either of the two ways.
+ * Nothing here is about memory that converts.  Functions return 0, a descriptor, or
+ * -errno.
  */
 #ifndef EXAMPLES_EDU_H
 #define EXAMPLES_EDU_H
@@ -18,7 +19,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* What it is on the PCI bus, and how large its registers are for KVM. */
+/* Its IDs on the PCI bus, and the size of its registers for KVM. */
 #define EDU_DEVICE	"0x11e8"
 #define EDU_REGISTERS	4096ul
 
@@ -49,7 +50,7 @@ struct vfio_device_attach_iommufd_pt {
 #define VFIO_DEVICE_ATTACH_IOMMUFD_PT	_IO(VFIO_TYPE, VFIO_BASE + 19)
 #endif
 
-/* Its address on the bus.  -ENODEV: no such device, or no VFIO that could have it. */
+/* Its address on the bus.  -ENODEV: no such device, or VFIO is not available for it. */
 static inline int edu_find(char *bdf, size_t size)
 {
 	DIR *dir = opendir("/sys/bus/pci/devices");
@@ -100,8 +101,8 @@ static inline int edu_give_to_vfio(const char *bdf)
 }
 
 /*
- * The device, attached to an IOMMU before anything is mapped there; @iommu is filled with
- * what the library wants to know of that.
+ * Open the device, attached to an IOMMU before anything is mapped there; @iommu is filled
+ * in with what the library needs to know about it.
  */
 static inline int edu_open_type1(const char *bdf, struct gmem_iommu_opts *iommu)
 {
@@ -129,7 +130,7 @@ static inline int edu_open_type1(const char *bdf, struct gmem_iommu_opts *iommu)
 		device = -errno;
 	if (device < 0)
 		close(iommu->fd);
-	/* A device that is open keeps it. */
+	/* The open device keeps it. */
 	if (group >= 0)
 		close(group);
 	return device;
@@ -179,7 +180,7 @@ fail:
 	return r;
 }
 
-/* Its registers at *@registers; the device may reach memory from now on. */
+/* Map its registers at *@registers; the device may access memory from now on. */
 static inline int edu_map_registers(int device, void **registers)
 {
 	struct vfio_region_info config = {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * The same program on every kernel that has private memory: it asks what there is,
- * takes the best, and relies on nothing else.  On a stock kernel that is two backings,
- * where contents do not survive and the host still reads zeros.
+ * The same program for every kernel that has private memory: it asks what is
+ * available, takes the best, and relies on nothing else.  On a stock kernel that is
+ * two backings, where contents do not survive and the host still reads zeros.
  */
 #include <gmem.h>
 
@@ -51,7 +51,7 @@ int main(void)
 	mem[0] = 'h';
 	check(gmem_convert_gpa(memories, DATA_GPA, PAGE, GMEM_PRIVATE, &convert, NULL), "to private");
 	vm_run(&vm, memories, &convert);
-	/* It is already, where the guest has a say in it. */
+	/* If the guest has a say in it, it is already. */
 	check(gmem_convert_gpa(memories, DATA_GPA, PAGE, GMEM_SHARED, &convert, NULL), "to shared");
 	printf("the guest wrote 'g'; the host reads %s\n", mem[0] ? "it" : "zeros");
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * A listener of one's own, for whoever holds what the guest shares: a back end in another
- * process, or, as here, a pipe for each page.  A page that is held does not go private, so
- * the listener lets go before, and takes hold again after the page has come back.  For an
- * IOMMU there is one in the library, see vfio.c.
+ * A listener for something that holds what the guest shares: a back end in another
+ * process, or, as here, a pipe for each page.  A page that is held cannot become private,
+ * so the listener lets go before, and takes hold again after the page has come back.  For
+ * an IOMMU the library has a listener, see vfio.c.
  */
 #define _GNU_SOURCE
 #include <gmem.h>
@@ -30,7 +30,7 @@ static int hold(struct back_end *end, uint64_t page)
 {
 	struct iovec iov = { .iov_base = end->hva + page * PAGE, .iov_len = PAGE };
 
-	/* Reading makes the page be there. */
+	/* Reading allocates the page. */
 	(void)*(volatile char *)iov.iov_base;
 	if (pipe(end->pipes[page]))
 		return -errno;
@@ -97,7 +97,10 @@ int main(void)
 	}
 	let_go(&end, 1);
 
-	/* It hears of all that is bound and shared, from the first page to the last. */
+	/*
+	 * It is told of everything that is bound and shared, from the first page to the
+	 * last.
+	 */
 	end.listener.before_private = before_private;
 	end.listener.after_shared = after_shared;
 	end.listener.flags = GMEM_LISTENER_REPLAY;

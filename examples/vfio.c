@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * A real device in the hands of a guest with private memory: the IOMMU maps what the
- * guest shares, for as long as it does, and stops the device everywhere else.
+ * A real device that a guest with private memory drives: the IOMMU maps what the
+ * guest shares, as long as it is shared, and stops the device everywhere else.
  *
  *	vfio [iommufd|type1] [BDF]	QEMU's edu device, bound to vfio-pci
  *
- * The guest shares two pages and has the device copy one to the other, takes the second
- * back, and has it tried again.  Exit status 4: there is no such device, or no VFIO.
+ * The guest shares two pages and makes the device copy one to the other, takes the
+ * second back, and tries again.  Exit status 4: there is no such device, or no VFIO.
  */
 #include <gmem.h>
 
@@ -15,7 +15,7 @@
 
 #define PAGES	16ul
 
-/* The guest rings twice: when the device has copied, and when it could not. */
+/* The guest rings twice: after the device has copied, and after it could not. */
 static int run(struct vm *vm, struct gmem_vm *memories, const char *hva)
 {
 	int rang = 0, right = 1, error, r;
@@ -84,7 +84,7 @@ int main(int argc, char **argv)
 	check(gmem_map(ram, NULL, &hva), "gmem_map");
 	check(gmem_bind(ram, 1, DATA_GPA, 0, PAGES * PAGE, NULL), "gmem_bind");
 
-	/* The guest's own path to the device: a slot of the VMM's, that cannot be converted. */
+	/* The guest's own path to the device: a slot of the VMM's that cannot be converted. */
 	check(edu_map_registers(device, &registers), "its registers");
 	region.userspace_addr = (uintptr_t)registers;
 	check(sys(ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &region)), "memslot of the device");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * What the examples need of KVM and is not about memory: a VM with one vCPU, which looks
- * for data at DATA_GPA.  The architecture's part is in vm_x86.h and vm_arm64.h: VM_TYPE,
- * vm_start(), and what the guests do.
+ * What the examples need from KVM that is not about memory: a VM with one vCPU, which
+ * expects data at DATA_GPA.  The architecture's part is in vm_x86.h and vm_arm64.h:
+ * VM_TYPE, vm_start(), and what the guests do.
  */
 #ifndef EXAMPLES_VM_H
 #define EXAMPLES_VM_H
@@ -29,7 +29,7 @@ struct vm {
 	int fd;
 	int vcpu;
 	struct kvm_run *run;
-	/* Where the guest's code lies, if it has to be in memory of the library's. */
+	/* Where the guest's code is, if it has to be in memory of the library's. */
 	struct gmem *code;
 };
 
@@ -45,7 +45,7 @@ enum guest {
 	GUEST_HAS_A_DEVICE,
 };
 
-/* 0 goes on; anything else ends the program with what it was about. */
+/* 0 continues; anything else ends the program with a message about @what. */
 static inline void check(int r, const char *what)
 {
 	if (!r)
@@ -73,10 +73,10 @@ static inline void vm_create(struct vm *vm, unsigned long type)
 	check(vm->run == MAP_FAILED ? -errno : 0, "mmap of the vCPU");
 }
 
-/* Have the vCPU begin with @guest, whose code is put in place. */
+/* Put the code of @guest in place and let the vCPU start with it. */
 static inline void vm_start(struct vm *vm, struct gmem_vm *memories, enum guest guest);
 
-/* Did the vCPU's last exit say that the guest rang, or that it is through? */
+/* Was the vCPU's last exit one by which the guest rang, or ended? */
 static inline int vm_rang(const struct vm *vm);
 static inline int vm_halted(const struct vm *vm);
 
@@ -86,7 +86,7 @@ static inline int vm_halted(const struct vm *vm);
 #include "vm_x86.h"
 #endif
 
-/* Run the guest to its end.  What it asks for is done as @opts say. */
+/* Run the guest to its end, and do what it asks for with @opts. */
 static inline void vm_run(struct vm *vm, struct gmem_vm *memories,
 			  const struct gmem_convert_opts *opts)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
  * arm64's guests: a protected VM of pKVM, without an MMU.  Their code is in private
- * memory too, and a page is the guest's, once it has touched it, until it shares it.
- * What they write to BELL and HALT ends KVM_RUN, as there is no memory.
+ * memory, too.  A page belongs to the guest from its first touch until the guest
+ * shares it.  Writes to BELL and HALT end KVM_RUN, as there is no memory.
  */
 
 /* KVM_VM_TYPE_ARM_PROTECTED, which not every header has. */
@@ -13,7 +13,7 @@
 #define MEM_SHARE	"3"
 #define MEM_UNSHARE	"4"
 
-/* x0 = 0xc6000003 or 0xc6000004, x1 = gpa; again by itself until the VMM has converted. */
+/* x0 = 0xc6000003 or 0xc6000004, x1 = gpa; repeated by itself until the VMM has converted. */
 #define HYPERCALL(number)			\
 	"	mov	x0, #" number "\n"	\
 	"	movk	x0, #0xc600, lsl #16\n"	\
@@ -22,7 +22,7 @@
 	"	mov	x3, xzr\n"		\
 	"	hvc	#0\n"
 
-/* The caches, where the host's bytes are; the guest reads and writes memory. */
+/* The host's bytes are in the caches, which the guest's reads and writes bypass. */
 #define CLEAN					\
 	"	dc	civac, x10\n"		\
 	"	dsb	sy\n"
@@ -89,7 +89,7 @@ static inline void vm_start(struct vm *vm, struct gmem_vm *memories, enum guest 
 	struct kvm_vcpu_init init = {};
 	void *hva;
 
-	/* Written while it is shared, and kept when it goes to the guest. */
+	/* It is written while shared, and kept when it becomes the guest's. */
 	keep.to_private = GMEM_PRESERVE;
 	check(gmem_create(memories, PAGE, NULL, &vm->code), "gmem_create");
 	check(gmem_map(vm->code, NULL, &hva), "gmem_map");

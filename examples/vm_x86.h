@@ -34,7 +34,7 @@
 	SET(0x80, 0, (from) << 4, DATA_GPA >> 16), SET(0x88, 0, 0, 4), DMA(1),	\
 	SET(0x80, 0, 0, 4), SET(0x88, 0, (to) << 4, DATA_GPA >> 16), DMA(3)
 
-/* Memory is the host's to take, so the first two have nothing to say about it. */
+/* The host can take memory without asking, so the first two do nothing about it. */
 static const uint8_t guest_to_upper_case[] = {
 	0xbe, 0, 0,	/*	mov si, 0 */
 	0x8a, 0x04,	/* next: mov al, [si] */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * What is in the guest's RAM when it starts: kernel, initrd, and the device tree.  The UART is not
- * in the tree: a driver would want more of it than there is.
+ * in the tree, as a driver would need more of it than is emulated.
  */
 #include <fcntl.h>
 #include <libfdt.h>
@@ -11,13 +11,13 @@
 
 #include "vm.h"
 
-/* RAM ends with the device tree and the pool that the guest shares and does all its I/O through. */
+/* RAM ends with the device tree and the pool that the guest shares for all its I/O. */
 #define FDT_SIZE	(64ul << 10)
 #define POOL_SIZE	(1ul << 20)
 
 #define GIC_PHANDLE	1
 #define POOL_PHANDLE	2
-/* Of the GIC's binding: shared (0) and private interrupts (1), which are of a level (4). */
+/* From the GIC's binding: shared (0) and private (1) interrupts, level-triggered (4). */
 #define SPI(number)	0, number, 4
 #define PPI(number)	1, number, 4
 
@@ -119,7 +119,7 @@ uint64_t boot_load(const char *image, const char *initrd, const char *append)
 	load(image, RAM_GPA, fdt_gpa);
 	if (memcmp(header->magic, "ARM\x64", 4) || header->text_offset)
 		finish(SETUP_FAILED, "%s is not an arm64 Image of Linux 5.8 or later", image);
-	/* More than the file has: image_size counts what the kernel zeroes. */
+	/* This is more than the file has: image_size includes what the kernel zeroes. */
 	initrd_gpa = RAM_GPA + header->image_size;
 	initrd_end = load(initrd, initrd_gpa, fdt_gpa);
 	snprintf(bootargs, sizeof(bootargs), "console=hvc0 panic=-1 loglevel=4 %s", append);
@@ -146,7 +146,7 @@ uint64_t boot_load(const char *image, const char *initrd, const char *append)
 		fdt_end_node(fdt);
 	}
 	fdt_end_node(fdt);
-	/* There is more room than the tree can need, so only this can fail. */
+	/* There is more room than the tree can need, so nothing but this can fail. */
 	if (fdt_finish(fdt))
 		finish(SETUP_FAILED, "the device tree is malformed");
 	return fdt_gpa;

@@ -2,8 +2,8 @@
 /*
  * A console to print to, and a disk, on the virtio-mmio transport, version 2, with split rings.
  * Their buffers are the guest's memory itself: the disk is read into it and written from it
- * without a copy in between.  Everything that is read of the guest's memory comes from
- * guest_memory(), and is read once: the guest runs meanwhile.
+ * without a copy in between.  The guest's memory is only read through guest_memory(),
+ * and each value only once, as the guest runs meanwhile.
  */
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
@@ -19,15 +19,15 @@
 
 /*
  * A guest whose memory is private must not hand out addresses of it.  ACCESS_PLATFORM makes Linux
- * use its DMA API, which copies to and from the pool that the guest has shared.  A driver that
- * does not take it is found out by guest_memory().
+ * use its DMA API, which copies to and from the pool that the guest has shared.
+ * guest_memory() detects a driver that does not accept it.
  */
 #define FEATURES	(1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM)
 #define MAGIC		('v' | 'i' << 8 | 'r' << 16 | 't' << 24)
 #define QUEUE_SIZE	64
 #define SECTOR		512
 
-/* The registers that there are: those of virtio-mmio, and 64 bits of configuration. */
+/* The registers: those of virtio-mmio, and 64 bits of configuration. */
 union registers {
 	uint32_t word[VIRTIO_MMIO_CONFIG / 4 + 2];
 	uint64_t wide[VIRTIO_MMIO_CONFIG / 8 + 1];
@@ -36,10 +36,10 @@ union registers {
 #define REG(registers, offset)		((registers)->word[(offset) / 4])
 #define REG64(registers, offset)	((registers)->wide[(offset) / 8])
 
-/* A device; of its queues only the last is served. */
+/* A device; only the last of its queues is served. */
 struct virtio {
 	unsigned int last_queue;
-	/* Do what a request asks for; returns how many bytes were written to it. */
+	/* Carry out a request; returns how many bytes were written to it. */
 	uint32_t (*serve)(const struct iovec *iov, unsigned int nr);
 	/* What the guest reads, and, of each queue, what it was when the queue became ready. */
 	union registers registers, queues[2];
@@ -55,7 +55,7 @@ static uint32_t serve_console(const struct iovec *iov, unsigned int nr)
 	return 0;
 }
 
-/* Linux gives the header a buffer of its own, and the status too; others are refused. */
+/* Linux gives header and status a buffer each; other layouts are refused. */
 static uint32_t serve_disk(const struct iovec *iov, unsigned int nr)
 {
 	uint64_t size = 0, done = -1;
@@ -91,7 +91,7 @@ void devices_add_disk(const char *path)
 	/* A write that has been answered is on the disk, so the guest need not ask for a flush. */
 	disk_fd = check(SYS(open(path, O_RDWR | O_DSYNC | O_CLOEXEC)), path);
 	disk_sectors = lseek(disk_fd, 0, SEEK_END) / SECTOR;
-	/* All of the configuration that there is without features is the capacity. */
+	/* Without features, the capacity is the whole configuration. */
 	REG64(&devices[1].registers, VIRTIO_MMIO_CONFIG) = disk_sectors;
 }
 
@@ -106,7 +106,7 @@ static void set_interrupt(struct virtio *device, uint32_t interrupts)
 	IOCTL(vm.fd, KVM_IRQ_LINE, &irq);
 }
 
-/* The driver has zeroed the rings.  So the index to go on from is the one that was used last. */
+/* The driver has zeroed the rings, so continue from the index that was used last. */
 static void serve_queue(struct virtio *device, const union registers *queue)
 {
 	unsigned int size = REG(queue, VIRTIO_MMIO_QUEUE_NUM), nr;
@@ -169,7 +169,7 @@ static void write_register(struct virtio *device, uint64_t offset, uint32_t valu
 	}
 }
 
-/* Where nothing is, zeros are read and writes are lost. */
+/* Elsewhere zeros are read and writes are lost. */
 void devices_mmio(struct kvm_run *run)
 {
 	uint64_t gpa = run->mmio.phys_addr, offset = gpa % VIRTIO_SIZE;
@@ -184,6 +184,8 @@ void devices_mmio(struct kvm_run *run)
 	else if (!run->mmio.is_write)
 		memset(run->mmio.data, 0, sizeof(run->mmio.data));
 	else if (gpa == UART_GPA)
-		/* As much of a PL011 as earlycon needs: a status of zeros says that it is ready. */
+		/*
+		 * As much of a PL011 as earlycon needs: a status of zeros means that it is ready.
+		 */
 		serve_console(&(struct iovec){ run->mmio.data, 1 }, 1);
 }

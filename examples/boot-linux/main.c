@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * A small VMM for arm64 that boots an unmodified Linux as a protected guest (pKVM), whose memory
- * is one guest_memfd.  It shows what libgmem is to a VMM: memory.c is all of that, the rest is
- * what any VMM has.  Here are the options, the vCPUs and the end.  The kernel has the GICv3, and
- * PSCI but for the guest's wish to power off.
+ * is one guest_memfd.  It shows what a VMM needs libgmem for: all of that is in memory.c, and
+ * the rest is what any VMM has.  This file has the options, the vCPUs and the end.  The kernel
+ * emulates the GICv3, and PSCI except for the guest's request to power off.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -51,7 +51,7 @@ void finish(enum status status, const char *format, ...)
 		if (vm.is_protected && !memory_report())
 			status = NOT_PROTECTED;
 	}
-	/* The end of the process stops vCPUs that still run, and frees the VM. */
+	/* The end of the process stops vCPUs that are still running, and frees the VM. */
 	exit(status);
 }
 
@@ -119,7 +119,7 @@ static void *run_vcpu(void *arg)
 		r = memory_handle_exit(run, error);
 		if (r == 1 && error != -EINTR)
 			handle_exit(run, error);
-		/* What another vCPU does may come first, but not time and again. */
+		/* Another vCPU may come first, but not again and again. */
 		nr_repeats = r < 0 ? nr_repeats + 1 : 0;
 		if (nr_repeats == MAX_REPEATS)
 			finish(VCPU_FAILED, "no memory at %#llx", run->memory_fault.gpa);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * The guest's memory, which is all that libgmem is needed for: one file, private but for the pages
+ * The guest's memory, for which alone libgmem is needed: one file, private except for the pages
  * that the guest has shared.  Contents stay in place in both directions.
  */
 #include <err.h>
@@ -13,7 +13,7 @@
 
 #include "vm.h"
 
-/* A page that somebody else holds for a moment is tried again. */
+/* Try again if somebody else holds a page for a moment. */
 static const struct gmem_convert_opts preserve = {
 	.struct_size = sizeof(preserve),
 	.to_shared = GMEM_PRESERVE,

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/ioctl.h>
 
-/* The guest's addresses, none of which takes more than 32 bits. */
+/* The guest's addresses, which all fit into 32 bits. */
 #define GICD_GPA	0x08000000ul
 #define GICR_GPA	0x080a0000ul
 #define UART_GPA	0x09000000ul
@@ -19,15 +19,15 @@
 #define VIRTIO_SIZE	0x1000ul
 #define RAM_GPA		0x40000000ul
 
-/* How it ended; the exit status of the program. */
+/* How the VM ended; the exit status of the program. */
 enum status {
 	POWERED_OFF, SETUP_FAILED, GUEST_FAILED, VCPU_FAILED, CONVERSION_FAILED, DEVICE_FAILED,
 	NOT_PROTECTED,
 };
 
 /*
- * The only VM.  Whoever emulates a device or converts memory holds @lock.  So what guest_memory()
- * found shared stays shared until the device is done with it.
+ * The only VM.  Emulating a device or converting memory requires @lock.  So what guest_memory()
+ * has found shared stays shared until the device is done with it.
  */
 extern struct vm {
 	pthread_mutex_t lock;
@@ -41,25 +41,25 @@ extern struct vm {
 /* Say why the program ends; unless it is SETUP_FAILED, the VM has run: report on it. */
 __attribute__((noreturn, format(printf, 2, 3)))
 void finish(enum status status, const char *format, ...);
-/* Returns @r, if it is not the negative errno with which @what has failed. */
+/* Returns @r, unless it is the negative errno with which @what has failed. */
 int check(int r, const char *what);
-/* What a system call returned, as check() takes it. */
+/* The result of a system call, as check() expects it. */
 #define SYS(call)			({ int r_ = (call); r_ < 0 ? -errno : r_; })
 #define IOCTL(fd, request, arg)		check(SYS(ioctl(fd, request, arg)), #request)
 
 void memory_create(void);
 /* Hand all RAM to the guest, with what has been loaded into it. */
 void memory_make_private(void);
-/* What gmem_handle_exit() returns, but failures. */
+/* What gmem_handle_exit() returns, except failures. */
 int memory_handle_exit(struct kvm_run *run, int error);
-/* Where the host has [@gpa, +@size), which the guest must have shared. */
+/* The host's address of [@gpa, +@size), which the guest must have shared. */
 void *guest_memory(uint64_t gpa, uint64_t size);
 /* Print what was converted, and read a private page: false if that can be done. */
 bool memory_report(void);
-/* The console is there without that. */
+/* The console needs no setup. */
 void devices_add_disk(const char *path);
 void devices_mmio(struct kvm_run *run);
-/* Load all that the guest begins with; returns the gpa of the device tree. */
+/* Load everything that the guest starts with; returns the gpa of the device tree. */
 uint64_t boot_load(const char *image, const char *initrd, const char *append);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! A VMM that makes its own files, mapping and slots, as most do that exist, and uses the library
-//! for conversions alone.  All memory begins private; the guest asks for one page to be shared,
-//! leaves a message there, rings, and takes the page back.
+//! A VMM that makes its own files, mapping and slots, as most existing ones do, and uses the
+//! library only for conversions.  All memory begins private; the guest asks for one page to be
+//! shared, leaves a message there, rings, and takes the page back.
 #[cfg(target_arch = "x86_64")]
 mod vm;
 
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let memories = gmem::Vm::new(&vm, &VmOptions::new().vm_type(VM_TYPE))?;
     let in_place = memories.probe().mechanism() != Some(Mechanism::TwoBackings);
 
-    // What the VMM has, and keeps.  In place one file has both halves.
+    // What the VMM has and keeps.  In place one file has both halves.
     let file = vm.create_guest_memfd(SIZE, in_place)?;
     let hva = vm::map(in_place.then_some(file.as_fd()), SIZE as usize)?;
 
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop(ram);
     drop(memories);
 
-    // It is all here still.
+    // Everything still exists.
     let size = std::fs::File::from(file).metadata()?.len();
     println!("page 0 is private again; the VMM has its own file of {size} bytes");
     assert_eq!(size, SIZE);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! A bounce buffer under PRESERVE: the host writes a request, hands the page to the guest, which
-//! works on it where nobody sees it, and takes it back with the answer.  No byte is copied and no
-//! page is exchanged.
+//! A bounce buffer with PRESERVE: the host writes a request and hands the page to the guest, which
+//! works on it where nobody can see it; the host takes it back with the answer.  No byte is copied
+//! and no page is exchanged.
 #[cfg(target_arch = "x86_64")]
 mod vm;
 

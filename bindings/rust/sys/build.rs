@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! Where libgmem is: pkg-config knows, PKG_CONFIG_PATH tells it, and PKG_CONFIG is another one.
-//! A program that is linked with `-C target-feature=+crt-static` gets the static library.
+//! Find libgmem with pkg-config, which PKG_CONFIG_PATH directs and PKG_CONFIG replaces. A program
+//! that is linked with `-C target-feature=+crt-static` gets the static library.
 use std::env;
 use std::path::Path;
 use std::process::{exit, Command};
@@ -44,7 +44,7 @@ fn main() {
     let directory = pkg_config(&["--variable=libdir", "libgmem"]);
     println!("cargo:rustc-link-search=native={directory}");
     println!("cargo:rustc-link-lib={}gmem", if is_static { "static=" } else { "" });
-    // What was linked with the one of before is linked anew.
+    // Programs that were linked with another one are linked anew.
     for name in ["libgmem.a", "libgmem.so"] {
         let library = Path::new(&directory).join(name);
         if library.exists() {

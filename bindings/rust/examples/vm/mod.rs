@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-//! What the examples need of KVM and is not about memory: a VM with one vCPU, in real mode, whose
-//! code is in a page of ordinary memory and which looks for data at `DATA_GPA`.  A VMM has crates
-//! for this; here it is by hand, so that the examples need nothing but the standard library.
+//! What the examples need from KVM that is not about memory: a VM with one vCPU, in real mode,
+//! whose code is in a page of ordinary memory and which expects data at `DATA_GPA`.  A VMM has
+//! crates for this; here it is by hand, so that the examples need only the standard library.
 #![warn(unsafe_op_in_unsafe_fn)]
 // Each example uses some of it.
 #![allow(dead_code)]
@@ -129,7 +129,7 @@ unsafe fn call<T>(fd: BorrowedFd<'_>, request: c_ulong, argument: *mut T) -> Res
     }
 }
 
-/// A call that takes a number, and nothing of ours.
+/// A call that takes a number, and no pointer.
 fn call_with(fd: BorrowedFd<'_>, request: c_ulong, number: u64) -> Result<c_int> {
     // SAFETY: no pointer.
     unsafe { call(fd, request, number as usize as *mut c_void) }
@@ -241,7 +241,7 @@ pub const SAYS_HI: &[u8] = &[
     0xf4, // hlt
 ];
 
-/// What the guest has come to, and is not about memory.
+/// What the guest has done that is not about memory.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
     Rang,
@@ -296,7 +296,7 @@ impl Vm {
         unsafe { call(self.fd.as_fd(), KVM_SET_USER_MEMORY_REGION2, &mut region) }.map(drop)
     }
 
-    /// Have the vCPU begin with `code`.
+    /// Let the vCPU start with `code`.
     pub fn start(&self, code: &[u8]) -> Result<()> {
         let page = map(None, PAGE as usize)?;
         let mut region = Region { slot: 0, flags: 0, gpa: CODE_GPA, size: PAGE, hva: page as u64 };
@@ -327,7 +327,7 @@ impl Vm {
         Ok(())
     }
 
-    /// Run the guest until it rings or halts.  What it asks for is done as `options` say.
+    /// Run the guest until it rings or halts, and do what it asks for with `options`.
     pub fn run(
         &self,
         memories: &gmem::Vm,
