@@ -8,7 +8,7 @@
 struct canvas {
 	unsigned int width;
 	unsigned int height;
-	/* A box in the colour of a cell; @title is what it is, for those who can point at it. */
+	/* A box in the colour of a cell; @title describes it when pointed at. */
 	void (*box)(struct canvas *canvas, unsigned int x, unsigned int y, unsigned int width,
 		    unsigned int height, enum cell kind, const char *title);
 	/* Its upper left corner is at @x, @y. */

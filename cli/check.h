@@ -26,10 +26,10 @@ void wrong(const char *file, int line, const char *what, long long seen, long lo
 			wrong(__FILE__, __LINE__, #seen, seen_, promised_);	\
 	} while (0)
 
-/* Does the mechanism that the case is run with have the policy, to these attributes? */
+/* Does the mechanism of this run have the policy, to these attributes? */
 bool offers(uint64_t attributes, enum gmem_policy policy);
 
-/* Of the library, for each page of the range. */
+/* What the library says, for each page of the range. */
 void expect_attributes(uint64_t offset, uint64_t size, uint64_t attributes);
 
 #define TWO		(1u << GMEM_TWO_BACKINGS)
@@ -50,9 +50,9 @@ struct promise {
 	/* Policies that are needed in either direction. */
 	uint32_t to_shared;
 	uint32_t to_private;
-	/* Made where guests have a say in what becomes shared, and nowhere else. */
+	/* Promised only where guests have a say in what becomes shared. */
 	bool must_agree;
-	/* What else is needed and is not there, or NULL. */
+	/* What else is needed and missing, or NULL. */
 	const char *(*lacks)(void);
 };
 

@@ -5,7 +5,7 @@
 
 #include "check.h"
 
-/* Page @page is the guest's, which has written @byte there. */
+/* Page @page is the guest's, which has written @byte to it. */
 static void give_to_guest(unsigned int page, uint8_t byte)
 {
 	EXPECT(convert(gmem, page * PAGE, PAGE, GMEM_PRIVATE, GMEM_PRESERVE, NULL), 0);
@@ -68,7 +68,7 @@ static void to_shared_without_consent_is_refused_where_it_is(void)
 		EXPECT(result.where, 9 * PAGE);
 		EXPECT(result.step, GMEM_STEP_CONVERT);
 		EXPECT(result.left_size, 0);
-		/* To wait does not help. */
+		/* Waiting does not help. */
 		EXPECT(result.attempts, 0);
 		EXPECT(gmem_convert_gpa(vm.gmem, VM_DATA, SIZE, GMEM_SHARED, &opts, &result), -EPERM);
 		EXPECT(result.where, VM_DATA + 9 * PAGE);
@@ -165,7 +165,7 @@ static void default_options_serve_the_guest(void)
 {
 	struct gmem_convert_opts defaults = GMEM_CONVERT_OPTS;
 
-	/* Faulted in from shared, shared, and taken back. */
+	/* The page was faulted in while shared, then shared, and taken back. */
 	memset(mem + 3 * PAGE, 'o', PAGE);
 	EXPECT(guest_ask(&vm, VM_DATA + 3 * PAGE, 1, false, &defaults), 0);
 	EXPECT(host_read(mem + 3 * PAGE), 0);
@@ -182,7 +182,10 @@ static void addresses_of_a_slot_that_stays_are_kept(void)
 {
 	uint8_t *before = mem;
 
-	/* The guest has run, so KVM keeps its slots, and nothing else is to lie under them. */
+	/*
+	 * The guest has run, so KVM keeps its slots, and nothing else may be mapped under
+	 * them.
+	 */
 	guest_agree(&vm, 0, 1);
 	memset(mem, 'x', PAGE);
 	gmem_destroy(gmem);

@@ -70,7 +70,7 @@ static void hypercall_converts_what_the_guest_asks(void)
 	EXPECT(guest_ask(&vm, VM_DATA + PAGE, 2, false, &opts), 0);
 	expect_attributes(0, SIZE, GMEM_SHARED);
 	EXPECT(host_read(mem + PAGE), 0);
-	/* Where nothing is, a consent is an access. */
+	/* Where there is nothing, consent is an access. */
 	if (!guest_arch.must_agree)
 		EXPECT(guest_ask(&vm, 0x40000000, 1, true, &opts), -EINVAL);
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* Promises of gmem check: what a memory is, new, shared and private, and what a conversion leaves of it. */
+/*
+ * Promises of gmem check: what a memory is when new, shared and private, and what a conversion
+ * leaves.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -17,7 +20,7 @@ static void offered_policies_work_and_others_are_refused(void)
 
 	for (policy = GMEM_ZERO; policy <= GMEM_NONE; policy++) {
 		for (attributes = GMEM_SHARED; attributes <= GMEM_PRIVATE; attributes += GMEM_PRIVATE) {
-			/* From the other state. */
+			/* Starting from the other state. */
 			EXPECT(convert(gmem, 0, PAGE, attributes ^ GMEM_PRIVATE, GMEM_NONE, NULL), 0);
 			EXPECT(convert(gmem, 0, PAGE, attributes, policy, NULL),
 			       offers(attributes, policy) ? 0 : -EOPNOTSUPP);
@@ -114,7 +117,7 @@ static unsigned int resident(void)
 	return nr;
 }
 
-/* Where a page is in the machine's memory, or 0 without the right to know. */
+/* The host physical address of a page, or 0 without the right to know. */
 static uint64_t page_frame(const uint8_t *page)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -165,7 +168,7 @@ static void other_half_is_given_back(void)
 	guest_write(&vm, 1, 'd');
 	EXPECT(convert(gmem, 0, SIZE, GMEM_SHARED, GMEM_NONE, NULL), 0);
 	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
-	/* A page of the kernel's, and not the one that was written. */
+	/* This is a page of the kernel's, not the one that was written. */
 	EXPECT(guest_read(&vm, 1), 0);
 }
 

@@ -105,7 +105,7 @@ static void library_agrees_with_the_kernel(void)
 	EXPECT(convert(gmem, PAGE, 4 * PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
 	EXPECT(gmem_verify(gmem, &range), 0);
 
-	/* Behind its back. */
+	/* Behind the library's back. */
 	EXPECT(ioctl(gmem_private_fd(gmem), KVM_SET_MEMORY_ATTRIBUTES2, &attrs), 0);
 	EXPECT(gmem_verify(gmem, &range), 1);
 	EXPECT(range.offset, 9 * PAGE);
@@ -140,7 +140,10 @@ static void fdinfo_has_what_is_private_and_shared(void)
 	EXPECT(fdinfo("gmem-shared"), SIZE - 5 * PAGE);
 	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
 	EXPECT(fdinfo("gmem-private"), SIZE);
-	/* Of one state again, it keeps what the next conversion is likely to need: a leaf. */
+	/*
+	 * With one state again, the file keeps what the next conversion is likely to need: a
+	 * leaf.
+	 */
 	EXPECT(fdinfo("gmem-tracking") < PAGE, true);
 }
 
@@ -200,7 +203,7 @@ static int64_t counted(const char *name)
 	return value;
 }
 
-/* Since the last look. */
+/* Since they were last read. */
 static void expect_counted(const char *name, int64_t *before, int64_t more)
 {
 	int64_t now = counted(name);
@@ -220,7 +223,7 @@ static void statistics_count_what_changes(void)
 	expect_counted("gmem_conversions_to_private", &calls, 1);
 	expect_counted("gmem_pages_to_private", &pages, 5);
 
-	/* Nothing, and then what differs. */
+	/* First nothing differs, then something does. */
 	EXPECT(convert(gmem, 2 * PAGE, 5 * PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);
 	expect_counted("gmem_conversions_to_private", &calls, 0);
 	EXPECT(convert(gmem, 0, SIZE, GMEM_PRIVATE, GMEM_NONE, NULL), 0);

@@ -37,13 +37,13 @@ struct vm {
 	int vcpu;
 	struct kvm_run *run;
 	struct gmem_vm *gmem;
-	/* Where the guest's code lies, if that is a memory of its own. */
+	/* Where the guest's code is, if it has a memory of its own. */
 	struct gmem *code;
 };
 
 /*
- * A VM that uses @mechanism, or the best there is if that is GMEM_MECHANISM_NONE.  NULL,
- * or what this kernel lacks for it, in a static buffer.
+ * Make a VM that uses @mechanism, or the best one if that is GMEM_MECHANISM_NONE.
+ * Returns NULL, or what this kernel lacks for it, in a static buffer.
  */
 const char *vm_create(struct vm *vm, enum gmem_mechanism mechanism);
 /* After the memories. */
@@ -56,7 +56,7 @@ struct gmem *vm_memory(struct vm *vm, uint64_t size, uint64_t attributes, uint32
 #define MIXED 0x100
 /* The byte that a whole page holds, or MIXED. */
 int host_read(const void *page);
-/* The same, with what the guest asks for going through gmem_handle_exit() with @opts. */
+/* The same; the guest's requests go through gmem_handle_exit() with @opts. */
 int guest_read_asking(struct vm *vm, unsigned int page, const struct gmem_convert_opts *opts);
 int guest_read(struct vm *vm, unsigned int page);
 void guest_write(struct vm *vm, unsigned int page, uint8_t byte);
@@ -67,15 +67,15 @@ int try_host_read(const void *page);
 
 /*
  * Let the guest ask for a conversion with its hypercall.  The exits go through
- * gmem_handle_exit() with @opts.  0 or -errno: what a hypercall returned to the guest, or,
- * where it is the guest's consent and comes again until it is heard, why it waits.  Then
- * only the same request may follow, of one page.
+ * gmem_handle_exit() with @opts.  Returns 0 or -errno: what a hypercall returned to the
+ * guest, or, if the guest repeats it until the VMM has converted, why it waits.  Then only
+ * the same request may follow, for one page.
  */
 int guest_ask(struct vm *vm, uint64_t gpa, uint64_t nr_pages, bool to_private,
 	      const struct gmem_convert_opts *opts);
 
 /*
- * Have the guest agree that the pages are shared, now or when they are converted, if it
+ * Make the guest agree that the pages are shared, now or when they are converted, if it
  * has a say in it.  Attributes and contents stay.
  */
 void guest_agree(struct vm *vm, unsigned int page, unsigned int nr_pages);

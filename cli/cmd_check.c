@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * gmem check: does this kernel keep what in-place conversion promises, through libgmem
- * and a real guest?  TAP; each promise by name, once for each mechanism that is there.
- * What a mechanism does not promise is skipped, and the reason is said.
+ * gmem check: does this kernel keep the promises of in-place conversion, through
+ * libgmem and a real guest?  Prints TAP: each promise by name, once for each available
+ * mechanism.  What a mechanism does not promise is skipped, with the reason.
  */
 #include <fnmatch.h>
 #include <getopt.h>
@@ -22,7 +22,7 @@ static const struct promises *const groups[] = {
 	&check_visible,
 };
 
-/* The one with number @i among all, or NULL. */
+/* Promise number @i of all, or NULL. */
 static const struct promise *promise_at(size_t i)
 {
 	size_t group;

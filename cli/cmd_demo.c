@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * gmem demo: a real guest on a guest_memfd that is converted in place.  Each
- * line is a thing that was done and what was then read; anything that differs
- * from what the interface promises is marked and makes the command fail.
+ * line shows what was done and what was then read; anything that differs from
+ * what the interface promises is marked and makes the command fail.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include "guest.h"
 
 #define PAGES		8
-/* A slot of its own, as one that a guest has used may have to stay. */
+/* It has its own slot, as a slot that a guest has used may have to stay. */
 #define COST_SLOT	2
 
 static int nr_wrong;
@@ -61,7 +61,7 @@ static int promised(enum gmem_policy policy, int before)
 	return policy == GMEM_ZERO ? 0 : policy == GMEM_NONE ? guest_none_leaves(before) : before;
 }
 
-/* The policy to private, or the one that every VM of the demonstration has. */
+/* The policy to private, or one that every VM of the demonstration has. */
 static enum gmem_policy to_private(struct vm *vm, enum gmem_policy policy)
 {
 	return gmem_vm_probe(vm->gmem)->to_private & GMEM_POLICY_BIT(policy) ? policy : GMEM_PRESERVE;
@@ -195,8 +195,9 @@ static double median(double *samples)
 }
 
 /*
- * To shared, host touches all, to private: what a bounce buffer costs.  With two
- * backings the private pages have to be found anew, which a guest's touch would do.
+ * To shared, host touches all, to private: the cost of a bounce buffer.  With two
+ * backings the private pages have to be allocated anew, as a guest's touch would
+ * do.
  */
 static double cost(struct vm *vm, enum gmem_policy policy)
 {

@@ -23,7 +23,7 @@ struct arguments {
 	bool follow;
 	bool help;
 	const char *file;
-	/* Instead of a file if it is not 0; its descriptor, or PARSE_ANY. */
+	/* The process, which replaces a file if it is not 0; its descriptor, or PARSE_ANY. */
 	pid_t pid;
 	int fd;
 };
@@ -83,7 +83,7 @@ static size_t look(const struct arguments *args, struct picture **pictures)
 	return nr;
 }
 
-/* Draw it again and again, until the process ends or closes the file, or a signal comes. */
+/* Draw it repeatedly, until the process ends or closes the file, or a signal arrives. */
 static void follow(const struct arguments *args)
 {
 	struct pollfd ended = { .fd = proc_open(args->pid), .events = POLLIN };
@@ -127,7 +127,7 @@ static void usage(void)
 	       "  -h, --help              print this help\n", MAP_MAX_COLUMNS);
 }
 
-/* False if the command line makes no sense, which getopt() has said. */
+/* False if the command line is wrong, which getopt() has reported. */
 static bool parse(int argc, char **argv, struct arguments *args)
 {
 	static const struct option options[] = {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * gmem probe: what this kernel offers, by type of VM, and what libgmem would use.
- * All that is said was tried.
+ * Everything that is printed was tried.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@ struct row {
 	/* Creating the VM, or probing it; 0 if that worked. */
 	int error;
 	struct gmem_probe probe;
-	/* Does KVM_GET_MEMORY_ATTRIBUTES2 tell what is private? */
+	/* Does KVM_GET_MEMORY_ATTRIBUTES2 work? */
 	bool tells_states;
 };
 

@@ -21,7 +21,7 @@
 #define NR_WHOSE	64
 #define WHOSE_US	1000000
 
-/* What was looked up of a file, and when; that is good for a second. */
+/* What was looked up about a file, and when; it is valid for a second. */
 struct whose {
 	pid_t vm;
 	uint64_t ino;
@@ -41,7 +41,7 @@ static const struct whose *look_up(const struct conversion *c)
 
 	*whose = (struct whose){ .vm = c->vm, .ino = c->ino, .time_us = c->time_us, .fd = -1 };
 	snprintf(whose->name, sizeof(whose->name), "%s", proc_name(c->vm));
-	/* It may have ended, and its thread's name is better than none. */
+	/* The process may have ended, and its thread's name is better than none. */
 	if (!strcmp(whose->name, "?"))
 		snprintf(whose->name, sizeof(whose->name), "%s", c->thread_name);
 	if (c->ino)
@@ -54,7 +54,7 @@ static bool to_private(const struct conversion *c)
 	return c->attributes & KVM_MEMORY_ATTRIBUTE_PRIVATE;
 }
 
-/* What the event's clock is behind the time of day. */
+/* How far the event's clock is behind the time of day. */
 static uint64_t clock_offset_us(void)
 {
 	struct timespec day, clock;
@@ -133,7 +133,7 @@ static void say_lost(uint64_t lost, bool json)
 		printf("-- %s events lost here, as they came faster than they were read\n", number);
 }
 
-/* A reader who has seen enough is no failure, nor is a signal while nobody reads. */
+/* A reader that has seen enough is not a failure, nor is a signal while nobody reads. */
 static void flush(void)
 {
 	if (!fflush(stdout))
@@ -143,7 +143,7 @@ static void flush(void)
 	die("cannot write to standard output");
 }
 
-/* Until the time is over, a signal comes, or nobody reads any more. */
+/* Until the time is over, a signal arrives, or nobody reads any more. */
 static void watch(struct summary *summary, uint64_t deadline, bool json)
 {
 	uint64_t offset_us = clock_offset_us(), lost;
@@ -172,8 +172,8 @@ static void watch(struct summary *summary, uint64_t deadline, bool json)
 }
 
 /*
- * What the kernel is to trace: the VMs of the files of a process, or those conversions that
- * change one of them, or that it refused.  Freed by the caller.
+ * What the kernel is to trace: the VMs of the files of a process, or the conversions that
+ * change one of the files, or that it refused.  Freed by the caller.
  */
 static char *make_filter(pid_t pid, int fd)
 {
@@ -193,7 +193,7 @@ static char *make_filter(pid_t pid, int fd)
 		fprintf(to, "ino == %ju || error_ino == %ju", (uintmax_t)list.at[0].file.ino,
 			(uintmax_t)list.at[0].file.ino);
 	for (i = 0; i < list.nr && fd < 0; i++) {
-		/* Its number in another namespace, or of a thread, is another than the process's. */
+		/* The number in another namespace, or of a thread, differs from the process's. */
 		vm = proc_fdinfo(pid, list.at[i].fd, "gmem-vm");
 		if (!vm)
 			vm = pid;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * gmem who: who may hold a page of a guest_memfd, of a VM that is not ours.  The kernel
- * knows that somebody does, not who; so this looks at what could, and says of each how
- * sure it is.  Where the kernel traces conversions, it also waits for a refusal, which has
+ * gmem who: who may hold a page of another VM's guest_memfd.  The kernel knows that
+ * somebody does, not who; so this looks for everything that could, and says how certain it
+ * is of each.  If the kernel traces conversions, it also waits for a refusal, which has
  * the references of the page.
  */
 #include <errno.h>
@@ -38,13 +38,13 @@ struct search {
 	struct proc_mapping *mappings;
 	size_t nr_mappings;
 	/*
-	 * Both ends of a pipe are one holder, the process that maps the page if one does: so
-	 * those of processes that map it are looked at first, and then the others.
+	 * Both ends of a pipe are one holder, which is the process that maps the page if one
+	 * does: so processes that map it are examined first, and then the others.
 	 */
 	struct stat pipes[MAX_PIPES];
 	size_t nr_pipes;
 	bool of_mappers;
-	/* Descriptors that could not be looked into. */
+	/* Descriptors that could not be examined. */
 	unsigned int unseen;
 	bool json;
 	size_t nr_found;
@@ -54,7 +54,7 @@ struct search {
 static const char *const sure_names[] = { "no holder", "guess", "likely" };
 
 enum sure {
-	/* It has the page, and lets it go. */
+	/* It maps the page, and does not prevent a conversion. */
 	NO_HOLDER,
 	/* It could, and so could others. */
 	GUESS,
@@ -88,7 +88,7 @@ static bool found(struct search *s, pid_t pid, const char *kind, enum sure sure,
 	return false;
 }
 
-/* ---- Those who have it in their page tables, where the kernel says so --------- */
+/* ---- Processes with the page in their page tables, if the kernel says so --------- */
 
 static bool maps(const struct proc_mapping *mapping, void *arg)
 {
@@ -122,8 +122,8 @@ static bool maps_it(const struct search *s, pid_t pid)
 /* ---- Descriptors whose owner can pin ------------------------------------------ */
 
 /*
- * Buffers are said with their addresses in the process that registered them, as they
- * were then.  Since then it may have mapped something else there, or handed the ring on.
+ * Buffers are listed with their addresses in the process that registered them, as they
+ * were then.  Since then it may have mapped something else there, or handed on the ring.
  */
 static bool has_registered_buffers(struct search *s, const struct proc_fd *fd)
 {
@@ -183,7 +183,7 @@ static bool has_queued(struct search *s, const struct proc_fd *fd)
 		     fd->fd, queued);
 }
 
-/* A pipe with a name looks like any file, but in its inode. */
+/* A named pipe looks like any file, except in its inode. */
 static bool is_pipe(const struct proc_fd *fd)
 {
 	struct stat st;
@@ -205,7 +205,7 @@ static bool may_hold(const struct proc_fd *fd, void *arg)
 	static const struct {
 		const char *prefix;
 		const char *kind;
-		/* Where the process accounts what it pins. */
+		/* Where the memory that the process pins is accounted. */
 		const char *account;
 	} pinners[] = {
 		{ "/dev/iommu", "iommufd", "VmPin" },
@@ -229,7 +229,10 @@ static bool may_hold(const struct proc_fd *fd, void *arg)
 	for (i = 0; i < sizeof(pinners) / sizeof(pinners[0]); i++) {
 		if (strncmp(fd->target, pinners[i].prefix, strlen(pinners[i].prefix)))
 			continue;
-		/* Counted where it was mapped, so of a descriptor that was handed on by another. */
+		/*
+		 * It is counted in the process that mapped it, so another may have handed on the
+		 * descriptor.
+		 */
 		pinned = proc_status(fd->pid, pinners[i].account);
 		if (pinned)
 			found(s, fd->pid, pinners[i].kind, maps_it(s, fd->pid) ? LIKELY : GUESS,
@@ -244,11 +247,11 @@ static bool may_hold(const struct proc_fd *fd, void *arg)
 	return has_pipe(fd, s);
 }
 
-/* ---- What the kernel says of a refusal ------------------------------------------ */
+/* ---- What the kernel says about a refusal ------------------------------------------ */
 
 /*
- * Refusals of the page of its file: at its offset, or at a guest physical address, as
- * conversions of the VM's ranges are said.
+ * Refusals of the page in its file: at its offset, or at a guest physical address,
+ * which conversions of the VM's ranges have.
  */
 static void filter_refusals(const struct search *s, char *filter, size_t size)
 {
@@ -266,7 +269,7 @@ static void filter_refusals(const struct search *s, char *filter, size_t size)
 	snprintf(filter + n, size - n, ")");
 }
 
-/* Wait for a refusal, which is then in @c.  NULL, or why that cannot be. */
+/* Wait for a refusal, which is then in @c.  Returns NULL, or why this is impossible. */
 static const char *watch(const struct search *s, int process, double seconds, struct conversion *c,
 			 enum conversions_result *result)
 {
@@ -319,7 +322,7 @@ static void say_refusal(const struct search *s, int process, double seconds)
 	struct conversion c;
 	int error;
 
-	/* It may take a while, and what was found can be read in the meantime. */
+	/* It may take a while, and the results so far can be read in the meantime. */
 	output_flush();
 	if (seconds)
 		problem = watch(s, process, seconds, &c, &result);
@@ -343,7 +346,7 @@ static void say_refusal(const struct search *s, int process, double seconds)
 
 /* ---- The page ------------------------------------------------------------------- */
 
-/* The one that has the guest physical address, and where; NULL if none has. */
+/* The file that has the guest physical address, and the offset; NULL if none has it. */
 static const struct guest_memfd *find_address(const struct guest_memfds *list, pid_t pid, uint64_t gpa,
 					      uint64_t *offset)
 {
@@ -371,7 +374,7 @@ static void __attribute__((noreturn)) die_of_many(const struct guest_memfds *lis
 	die_usage("process %d has %zu guest_memfds: %s%s", pid, list->nr, text, i < list->nr ? ", ..." : "");
 }
 
-/* Of the file and the offset or address that the command line names. */
+/* Find the file and the offset or address that the command line names. */
 static void find_page(struct search *s, const char *file, const char *where)
 {
 	uint64_t number = parse_number(where, "an offset");

@@ -40,7 +40,7 @@ static uint64_t field(const char *text, const char *key)
 	return 0;
 }
 
-/* "  qemu-system-x86-4711    [001] .....  1234.567890", without what follows. */
+/* " qemu-system-x86-4711 [001] ..... 1234.567890", without the rest of the line. */
 static bool parse_context(const char *line, size_t length, struct conversion *c)
 {
 	unsigned long long seconds;
@@ -156,7 +156,7 @@ const char *conversion_holders(const struct conversion *c)
 {
 	static char text[128];
 
-	/* A pin is 1024 references, so it is a look that so many others could deceive. */
+	/* A pin is 1024 references, so that many other references look like one. */
 	snprintf(text, sizeof(text), "references %u, maps %u, pins %u: %s", c->refs, c->maps, c->pins,
 		 c->pins ? "looks like a pin" : "does not look like a pin");
 	return text;

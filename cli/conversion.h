@@ -14,10 +14,10 @@ struct conversion {
 	/* The thread that asked for it. */
 	pid_t thread;
 	char thread_name[32];
-	/* The process that made the VM, and the file; 0 where the range is of the VM. */
+	/* The process that created the VM, and the file; 0 if the range is of the VM. */
 	pid_t vm;
 	uint64_t ino;
-	/* In bytes, of the file or guest physical. */
+	/* In bytes, in the file or guest physical. */
 	uint64_t start;
 	uint64_t size;
 	uint64_t attributes;
@@ -36,9 +36,9 @@ struct conversion {
 };
 
 /*
- * Begin to watch those for which @filter holds, in the language of the kernel's filters,
- * until the process of the pidfd @process ends, unless that is -1.
- * NULL, or what stands against it; errno is 0 if the kernel lacks it.
+ * Begin to watch those that match @filter, in the language of the kernel's filters,
+ * until the process of the pidfd @process ends, unless that is -1.  Returns NULL, or why
+ * this is impossible; errno is 0 if the kernel lacks it.
  */
 const char *conversions_open(const char *filter, int process);
 void conversions_close(void);
@@ -47,7 +47,10 @@ double conversions_seconds(void);
 
 enum conversions_result {
 	CONVERSION,
-	/* The kernel had no room for so many of them; *@lost is 0 if it does not know. */
+	/*
+	 * The kernel has dropped *@lost events for lack of room; 0: it does not know how
+	 * many.
+	 */
 	CONVERSIONS_LOST,
 	CONVERSIONS_TIMEOUT,
 	CONVERSIONS_SIGNAL,
@@ -61,7 +64,7 @@ enum conversions_result conversions_read(struct conversion *c, uint64_t *lost, u
 /* "EAGAIN" and the like; "" for 0. */
 const char *conversion_error(const struct conversion *c);
 
-/* Was it refused for a page that somebody holds?  Only then there are references. */
+/* Was it refused because of a page that somebody holds?  Only then there are references. */
 bool conversion_is_held(const struct conversion *c);
 
 /* "references 1026, maps 1, pins 1: looks like a pin"; in a static buffer. */

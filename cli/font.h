@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * A font for the labels of a picture: ASCII, five pixels by seven.  Libraries that draw text, as
- * FreeType or Cairo, want a font file, which a static program in an initramfs has not.
+ * A font for the labels of a picture: ASCII, five pixels by seven.  Libraries that draw text,
+ * such as FreeType or Cairo, need a font file, which a static program in an initramfs does not
+ * have.
  */
 #ifndef GMEM_FONT_H
 #define GMEM_FONT_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * What of a VM is the architecture's: its types, its vCPU and the code that runs there.
- * guest_x86.c and guest_arm64.c have it, and one of them is compiled.
+ * The architecture's part of a VM: its types, its vCPU and the guest's code. Either
+ * guest_x86.c or guest_arm64.c is compiled.
  */
 #ifndef GMEM_GUEST_H
 #define GMEM_GUEST_H
@@ -13,20 +13,20 @@ struct vm_type {
 	unsigned long number;
 };
 
-/* Ends with an entry without a name; the first one is there always. */
+/* Ends with an entry without a name; the first one always exists. */
 extern const struct vm_type vm_types[];
 bool vm_type_exists(int kvm, const struct vm_type *type);
 
 extern const struct guest_arch {
-	/* The type of the commands' VM, and what a kernel lacks that does not know it. */
+	/* The type of the commands' VM, and what a kernel without it lacks. */
 	unsigned long vm_type;
 	const char *vm_type_name;
 	const char *needs;
 	/* How the guest asks for a conversion. */
 	const char *hypercall;
 	/*
-	 * The guest has a page for itself once it has touched it, until it agrees to share
-	 * it; what is shared before it has agreed is not for it to touch.
+	 * Once the guest has touched a page, the page is its own until it agrees to share
+	 * it; the guest must not touch what is shared before it has agreed.
 	 */
 	bool must_agree;
 } guest_arch;

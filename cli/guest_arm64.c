@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * arm64's guest: one vCPU without an MMU, in a protected VM of pKVM.  All that it touches
- * is its own, its code too, until it agrees to share a page by a hypercall.
+ * arm64's guest: one vCPU without an MMU, in a protected VM of pKVM.  Everything that it
+ * touches is its own, including its code, until it agrees to share a page by a hypercall.
  *
- * Its registers are not the host's to set once it has run, or will not be: it fetches
- * commands from a mailbox, where it has no memory, and answers there.  Each access ends
- * KVM_RUN with KVM_EXIT_MMIO.
+ * The host cannot rely on setting its registers once it has run: it fetches commands
+ * from a mailbox, where it has no memory, and answers there.  Each access ends KVM_RUN
+ * with KVM_EXIT_MMIO.
  */
 #include <errno.h>
 #include <string.h>
@@ -25,7 +25,7 @@
 #define CODE_GPA	0x1000ul
 #define CODE_SLOT	0
 
-/* Commands beside the hypercalls, which are their own numbers. */
+/* Commands besides the hypercalls, whose commands are their own numbers. */
 #define READ		0
 #define WRITE		1
 #define MEM_SHARE	0xc6000003u
@@ -50,7 +50,7 @@ bool vm_type_exists(int kvm, const struct vm_type *type)
 {
 	int vm;
 
-	/* There is no capability for it. */
+	/* There is no capability for this. */
 	if (!type->number)
 		return true;
 	vm = ioctl(kvm, KVM_CREATE_VM, type->number);
@@ -68,7 +68,7 @@ const struct guest_arch guest_arch = {
 	.must_agree = true,
 };
 
-/* Nobody touches a page that the guest has mapped. */
+/* A page that the guest has mapped is not filled. */
 int guest_none_leaves(int before)
 {
 	return before;
@@ -87,9 +87,9 @@ bool cpu_is_emulated(void)
 }
 
 /*
- * x9 is the mailbox.  Without an MMU the guest's accesses pass by the caches, in which
- * the host's bytes may lie, so a page is cleaned and invalidated there before it is used,
- * and after it was written, when lines may have been fetched again.
+ * x9 is the mailbox.  Without an MMU the guest's accesses bypass the caches, which may
+ * hold the host's bytes.  So a page is cleaned and invalidated there before it is used,
+ * and after it was written, as lines may have been fetched again.
  */
 #define IN_THIS_FILE	extern __attribute__((visibility("hidden")))
 IN_THIS_FILE const uint8_t guest_code[];
@@ -132,7 +132,7 @@ asm(
 "	bl	.Lclean\n"
 "	mov	x0, xzr\n"
 "	b	.Lanswer\n"
-/* As if lines had 16 bytes, which is the least there is. */
+/* As if lines had 16 bytes, which is the minimum. */
 ".Lclean:	mov	x3, xzr\n"
 "1:	add	x4, x1, x3\n"
 "	dc	civac, x4\n"
@@ -181,7 +181,7 @@ void guest_start(struct vm *vm)
 	load_code(vm);
 }
 
-/* Deal with an access to the mailbox.  True once it was the answer, which is in *@mailbox. */
+/* Handle an access to the mailbox.  True once it was the answer, which is in *@mailbox. */
 static bool use_mailbox(struct kvm_run *run, struct mailbox *mailbox)
 {
 	uint64_t offset = run->mmio.phys_addr - MAILBOX;
@@ -199,8 +199,9 @@ static bool use_mailbox(struct kvm_run *run, struct mailbox *mailbox)
 }
 
 /*
- * The answer of a command in *@answer, and 0; or -errno of a conversion that the command
- * waits for.  The guest is in the middle of it then, so the next call goes on with it.
+ * Returns 0, with the answer of a command in *@answer; or -errno of a conversion for
+ * which the command waits.  The guest is then in the middle of it, and the next call
+ * continues it.
  */
 static int command(struct vm *vm, struct mailbox mailbox, const struct gmem_convert_opts *opts,
 		   uint64_t *answer)
@@ -278,7 +279,7 @@ void guest_agree(struct vm *vm, unsigned int page, unsigned int nr_pages)
 	keep.to_private = GMEM_PRESERVE;
 	for (; nr_pages; nr_pages--, gpa += PAGE) {
 		must(gmem_lookup_gpa(vm->gmem, gpa, &range));
-		/* It is faulted in and becomes shared on the way. */
+		/* It is faulted in on the way, and becomes shared. */
 		must(guest_ask(vm, gpa, 1, false, &keep));
 		must(gmem_convert_gpa(vm->gmem, gpa, PAGE, range.attributes, &keep, NULL));
 	}

@@ -10,7 +10,10 @@
 
 bool guest_memfd_is(const struct proc_fd *fd, struct proc_file *file)
 {
-	/* The name proves nothing, but statfs() on any file may wait for a dead server. */
+	/*
+	 * The name alone proves nothing, but statfs() on any other file may wait for a dead
+	 * server.
+	 */
 	return strstr(fd->target, "[kvm-gmem]") && proc_is_guest_memfd(fd->pid, fd->fd, file);
 }
 

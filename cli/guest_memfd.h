@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
-/* What can be known of a guest_memfd that another process has open. */
+/* What can be known about a guest_memfd that another process has open. */
 #ifndef GMEM_GUEST_MEMFD_H
 #define GMEM_GUEST_MEMFD_H
 
@@ -11,7 +11,7 @@
 
 #include "proc.h"
 
-/* Where the guest sees a part of it; in bytes. */
+/* Where a part of it is in the guest; in bytes. */
 struct guest_memfd_slot {
 	int number;
 	uint64_t gpa;
@@ -40,8 +40,9 @@ struct guest_memfds {
 };
 
 /*
- * Those of @pid, or only its descriptor @fd if that is not -1.  NULL, or why there is none,
- * in a static buffer, with errno 0 unless that says more; @list is freed by the caller.
+ * List those of @pid, or only its descriptor @fd if that is not -1.  Returns NULL, or why
+ * there is none, in a static buffer; errno is 0 unless it says more.  The caller frees
+ * @list.
  */
 const char *guest_memfd_list(pid_t pid, int fd, struct guest_memfds *list);
 

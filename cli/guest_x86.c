@@ -2,7 +2,7 @@
 /*
  * x86's guest: one vCPU in real mode, in a VM of the type KVM_X86_SW_PROTECTED_VM, the
  * only one that has private memory and runs without a launch by confidential hardware.
- * Its code lies in ordinary memory.
+ * Its code is in ordinary memory.
  */
 #include <cpuid.h>
 #include <errno.h>
@@ -25,7 +25,7 @@
 #define CODE_GPA	0x1000ul
 #define CODE_SLOT	0
 #define RFLAGS_ZERO	(1ul << 6)
-/* What this type of VM writes for NONE, so that nobody relies on it. */
+/* What this type of VM fills in for NONE, so that nobody relies on it. */
 #define NONE_BYTE	0xab
 
 const struct vm_type vm_types[] = {
@@ -85,7 +85,7 @@ static const uint8_t code_write[] = {
 	0xf4,			/* hlt */
 };
 
-/* KVM replaces it by the instruction that the CPU has. */
+/* KVM replaces it with the instruction of the CPU. */
 static const uint8_t code_hypercall[] = {
 	0x0f, 0x01, 0xd9,	/* vmmcall */
 	0xf4,			/* hlt */
@@ -138,7 +138,7 @@ static void run_code(struct vm *vm, struct kvm_regs *regs, const struct gmem_con
 		die("KVM_SET_REGS");
 	do {
 		r = ioctl(vm->vcpu, KVM_RUN, 0) ? -errno : 0;
-		/* A hypercall that failed goes on too: the guest has been told. */
+		/* The guest continues after a failed hypercall, too, as it has been told. */
 	} while (opts && gmem_handle_exit(vm->gmem, vm->run, r, opts, NULL) != 1 &&
 		 vm->run->exit_reason == KVM_EXIT_HYPERCALL);
 	if (r) {

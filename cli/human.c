@@ -13,7 +13,7 @@ static char *next_text(void)
 	return texts[nr++ % 8];
 }
 
-/* Each 1024 times the one before. */
+/* Each is 1024 times the previous one. */
 static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 
 const char *human_bytes(uint64_t bytes)
@@ -35,7 +35,7 @@ const char *human_size(uint64_t bytes)
 	double size = bytes;
 	int unit = 0;
 
-	/* What would be rounded to 1024 is one of the next unit. */
+	/* A value that would be rounded to 1024 is 1 of the next unit. */
 	for (; size >= 1023.5; unit++)
 		size /= 1024;
 	snprintf(text, LENGTH, unit && size < 99.95 ? "%.1f%c" : "%.0f%c", size, *units[unit]);

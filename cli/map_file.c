@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * States that a VMM has written down: "START END private|shared" for each range that
- * gmem_lookup() gives, in bytes; END is the first byte after it.
+ * States that a VMM has written: "START END private|shared" for each range that
+ * gmem_lookup() returns, in bytes; END is the first byte after it.
  */
 #include <errno.h>
 #include <stdlib.h>

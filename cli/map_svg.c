@@ -6,7 +6,10 @@ struct svg {
 	FILE *to;
 };
 
-/* A process may be called anything; what XML cannot have, or may not be UTF-8, is a question mark. */
+/*
+ * A process may have any name; what XML does not allow, or may not be UTF-8, becomes a question
+ * mark.
+ */
 static void escape(FILE *to, const char *text)
 {
 	for (; *text; text++) {
@@ -29,7 +32,7 @@ static void box(struct canvas *canvas, unsigned int x, unsigned int y, unsigned 
 	fprintf(to, "</title></rect>\n");
 }
 
-/* As wide as it was measured, whatever font there is. */
+/* As wide as it was measured, whatever the font. */
 static void text(struct canvas *canvas, unsigned int x, unsigned int y, const char *what)
 {
 	FILE *to = ((struct svg *)canvas)->to;

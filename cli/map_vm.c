@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* The states of a running VM's memory, which the kernel tells whoever has the file. */
+/* The states of a running VM's memory, which the kernel reports for an open file. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +12,10 @@
 #include "proc.h"
 
 /*
- * Two looks for each cell: once both states were seen in it, the rest of the cell makes no
- * difference.  So a file of any size and with any number of ranges takes as long as its
- * picture has cells.  Beside conversions a range may seem to end where it does not; then
- * its other part comes with the next look.
+ * Two calls for each cell: once both states have been seen, the rest of the cell makes no
+ * difference.  So the time depends on the cells of the picture, not on the size of the
+ * file or its ranges.  During conversions a range may seem to end too early; then the next
+ * call returns its other part.
  */
 static int fill(struct picture *picture, int copy)
 {
@@ -72,7 +72,7 @@ static int map_one(struct picture *picture, pid_t pid, int fd, unsigned int colu
 	return 0;
 }
 
-/* What a failure of map_one() means to a person; sets errno for die(). */
+/* Explain a failure of map_one() to the user; sets errno for die(). */
 static const char *explain(int r)
 {
 	switch (r) {
@@ -110,7 +110,7 @@ size_t map_vm(pid_t pid, int fd, unsigned int columns, struct picture **pictures
 	for (i = 0; i < files.nr; i++) {
 		r = map_one(&(*pictures)[nr], pid, files.at[i].fd, columns);
 		nr += !r;
-		/* What is closed or ends in the meantime is not missed. */
+		/* A file or process that has gone in the meantime is not an error. */
 		if (r && r != -EBADF && r != -ESRCH && files.nr > 1)
 			fprintf(stderr, "gmem: %d:%d: %s\n", pid, files.at[i].fd, explain(r));
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * The format wants all samples of a metric together, so each metric walks the VMs.  A
- * counter that cannot be read is left out: 0 would look like a reset.
+ * The format requires all samples of a metric together, so each metric walks the VMs.
+ * A counter that cannot be read is left out: 0 would look like a reset.
  */
 #include <inttypes.h>
 #include <stddef.h>

@@ -36,7 +36,7 @@ static void die_at_stdout(void)
 
 void output_flush(void)
 {
-	/* An earlier write that failed has left no errno. */
+	/* The errno of an earlier failed write is lost. */
 	errno = EIO;
 	if (fflush(stdout) || ferror(stdout))
 		die_at_stdout();

@@ -25,7 +25,7 @@ bool screen_start(bool plain)
 {
 	struct termios keys;
 
-	/* A second one ends the program even if a read of /proc hangs. */
+	/* A second signal ends the program even if a read of /proc hangs. */
 	wait_catch(true);
 	screen.in_place = !plain && output_knows_escapes();
 	if (!screen.in_place)
@@ -51,7 +51,7 @@ void screen_end(void)
 	screen.has_keys = false;
 }
 
-/* Cut off what does not fit, and say so: a line that wraps would scroll the first one away. */
+/* Cut off what does not fit, and say so: a line that wraps would scroll away the first one. */
 static void show_in_place(const char *text, size_t size)
 {
 	const char *line = text, *newline;

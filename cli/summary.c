@@ -10,7 +10,7 @@
 
 static const char *const names[] = { "shared", "private" };
 
-/* Nothing is counted for 0, which is what was not measured. */
+/* 0 means not measured, and is not counted. */
 static void count(uint64_t *buckets, uint64_t value)
 {
 	if (value)

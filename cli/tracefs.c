@@ -20,7 +20,7 @@
 static char instance[PATH_MAX];
 static int trace_pipe = -1;
 
-/* When it began and stopped to trace, and why; TRACEFS_LINE as long as it traces. */
+/* When tracing started and stopped, and why it stopped; TRACEFS_LINE while it is on. */
 static uint64_t began_ns, stopped_ns;
 static enum tracefs_result stopped;
 /* A pidfd, or -1. */
@@ -69,7 +69,9 @@ static bool write_to(const char *text, const char *format, ...)
 	return r >= 0;
 }
 
-/* A new instance has the options of the first one: a person may look at that in another format. */
+/*
+ * A new instance inherits the top one's options, whose format a user may have changed.
+ */
 static void choose_format(void)
 {
 	static const char *const options[] = {
@@ -79,7 +81,7 @@ static void choose_format(void)
 
 	for (i = 0; i < sizeof(options) / sizeof(options[0]); i++)
 		write_to(options[i], "trace_options");
-	/* One that all CPUs agree on, and that a time of day can be made of. */
+	/* A clock on which all CPUs agree, and that can be converted to the time of day. */
 	write_to("mono", "trace_clock");
 	/* Wake us for the first line, not for half a buffer. */
 	write_to("0", "buffer_percent");
@@ -129,9 +131,12 @@ const char *tracefs_open(const char *event, const char *filter, int process)
 		return lacking;
 	}
 
-	/* Signals have to come after the instance is known to tracefs_close(). */
+	/* Signals may arrive only once tracefs_close() knows the instance. */
 	wait_catch(false);
-	/* A reader who has gone is seen as EPIPE, after which there is still to be cleaned up. */
+	/*
+	 * A reader that has gone is seen as EPIPE, after which the instance must still be
+	 * removed.
+	 */
 	signal(SIGPIPE, SIG_IGN);
 	atexit(tracefs_close);
 	snprintf(instance, sizeof(instance), "%s/instances/gmem-%d.XXXXXX", place, getpid());
@@ -171,13 +176,13 @@ double tracefs_seconds(void)
 	return ((stopped == TRACEFS_LINE ? wait_deadline(0) : stopped_ns) - began_ns) / 1e9;
 }
 
-/* What is traced from here on would be read for as long as it comes fast enough. */
+/* Otherwise events that arrive fast enough would be read without end. */
 static void stop(enum tracefs_result why)
 {
 	write_to("0", "tracing_on");
 	stopped_ns = wait_deadline(0);
 	stopped = why;
-	/* Another signal is one that does not want what is left. */
+	/* With another signal, the user does not want the rest either. */
 	wait_catch(false);
 }
 
@@ -207,7 +212,7 @@ enum tracefs_result tracefs_read(char *line, size_t size, uint64_t deadline_ns)
 		else if (why == TRACEFS_SIGNAL)
 			return why;
 
-		/* No line of the kernel is so long. */
+		/* No line of the kernel is that long. */
 		if (nr_buffered == sizeof(buffer))
 			nr_buffered = 0;
 		n = read(trace_pipe, buffer + nr_buffered, sizeof(buffer) - nr_buffered);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* A VM that is just big enough to read and write pages as a guest; its vCPU is guest_*.c's. */
+/* A VM that is just big enough to read and write pages as a guest; guest_*.c has its vCPU. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

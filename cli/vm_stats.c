@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * There are two ways to the same counters.  Binary statistics need a copy of the VM's
- * descriptor, and KVM refuses every ioctl on it from another address space than the
- * creator's (EIO), unless KVM_GET_STATS_FD is exempt.  debugfs is for root only.
+ * descriptor, and KVM refuses every ioctl on it from an address space other than
+ * the creator's (EIO), unless KVM_GET_STATS_FD is exempt. debugfs is for root only.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -208,7 +208,7 @@ void vm_stats_unify(struct vm_stats_list *list)
 			for (i = 0; i < NR_VM_COUNTERS; i++)
 				sum.counters[i] += entry->counters[i];
 		}
-		/* Overwrites only what the loop has passed. */
+		/* This overwrites only entries that the loop has passed. */
 		list->entries[nr++] = sum;
 	}
 	list->nr = nr;

@@ -161,7 +161,7 @@ static void group_by_vm(struct vms *vms)
 
 /* ---- All of it ----------------------------------------------------------------- */
 
-/* Without a file to look at, ask KVM; false if we may not open it. */
+/* Without a file to examine, ask KVM; false if we may not open it. */
 static bool is_lacking(void)
 {
 	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);

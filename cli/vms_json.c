@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* A sample for a program to read.  What is not known is null. */
+/* A sample for programs.  Unknown values are null. */
 #include <inttypes.h>
 #include <math.h>
 

@@ -6,7 +6,7 @@
 #include "wait.h"
 
 #define NS_PER_S	1000000000ull
-/* Not more at once, which is no time that overflows. */
+/* Not longer at once, so that the time does not overflow. */
 #define MOST_NS		(86400 * NS_PER_S)
 
 static volatile sig_atomic_t ended;
@@ -19,7 +19,7 @@ static void end(int number)
 
 static void handle(void (*handler)(int number), int flags)
 {
-	/* No SA_RESTART: a write to a reader who has stopped reading has to end, too. */
+	/* No SA_RESTART: a write to a reader that has stopped reading has to end, too. */
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction action = { .sa_handler = handler, .sa_flags = flags }, before;
 	size_t i;
@@ -62,7 +62,10 @@ bool wait_for(struct pollfd *fds, unsigned int nr, uint64_t deadline_ns)
 	uint64_t now, left;
 	int r = 0;
 
-	/* A signal after @ended was looked at comes within ppoll() or after it. */
+	/*
+	 * A signal that arrives after the check of @ended interrupts ppoll(), or comes
+	 * after it.
+	 */
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &before);
 	while (!ended && r <= 0 && (now = wait_deadline(0)) < deadline_ns) {
