@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * gmem bench: what the measurements share.  Each is a struct bench in a file of
- * its own; it prepares, measures and records, and leaves judging to targets.c.
+ * gmem bench: what the measurements share.  Each is a struct bench in its own
+ * file; it prepares, measures and records, and leaves the judgement to
+ * targets.c.
  */
 #ifndef GMEM_BENCH_H
 #define GMEM_BENCH_H
@@ -24,11 +25,11 @@ struct bench {
 	const char *name;
 	const char *help;
 	void (*run)(void);
-	/* Means something on one CPU whose clock counts instructions. */
+	/* Meaningful on one CPU whose clock counts instructions. */
 	bool countable;
-	/* Means nothing by the clock. */
+	/* Meaningless in time. */
 	bool only_counted;
-	/* Records nothing, so not a part of all. */
+	/* Records nothing, so it is not part of a run of all cases. */
 	bool on_request;
 };
 
@@ -37,8 +38,8 @@ extern const struct bench bench_floors, bench_conversion, bench_round_trip,
 	bench_beside, bench_device, bench_profile;
 
 /*
- * The clock: nanoseconds, or instructions where the emulator's TSC counts them.
- * What reading it costs is subtracted by clock_since().
+ * The clock: nanoseconds, or instructions if the emulator's TSC counts them.
+ * clock_since() subtracts the cost of reading it.
  */
 void clock_init(bool instructions);
 bool clock_is_instructions(void);
@@ -49,9 +50,9 @@ uint64_t clock_now(void);
 double clock_since(uint64_t began);
 
 /*
- * What a sample is a sample of.  Strings are constants, "-" where nothing applies.
- * @count is how many threads, processes or vCPUs; for "peak", how many percent were
- * shared; for "fragmented" and "defragment", how many pages are private.
+ * What a sample measures.  Strings are constants, "-" if not applicable.  @count is
+ * the number of threads, processes or vCPUs; for "peak", the percentage that was
+ * shared; for "fragmented" and "defragment", the number of private pages.
  */
 struct key {
 	const char *measure;
@@ -73,7 +74,7 @@ void record_csv(FILE *to);
 void record_json(FILE *to);
 void record_print(void);
 
-/* Seconds that a series of samples may take; and how many there are at least. */
+/* Seconds that a series of samples may take, and the smallest number of samples. */
 struct budget {
 	double ends;
 	unsigned int done;
@@ -83,7 +84,7 @@ void budget_start(struct budget *budget, double seconds);
 bool budget_left(struct budget *budget, unsigned int at_least, unsigned int at_most);
 
 /*
- * A guest in flat 32-bit mode without paging.  Its code lies in a page of
+ * A guest in flat 32-bit mode without paging.  Its code is in a page of
  * ordinary memory; it writes one word in each page that it is told to touch.
  */
 #define GUEST_VCPUS	4
@@ -99,14 +100,14 @@ struct guest {
 void guest_create(struct guest *guest, unsigned int nr_vcpus);
 void guest_destroy(struct guest *guest);
 void guest_touch(struct guest *guest, unsigned int vcpu, uint64_t gpa, uint64_t size);
-/* Aim vCPU 0: each guest_run() touches these pages, and is KVM_RUN and nothing else. */
+/* Aim vCPU 0: each guest_run() touches these pages, by KVM_RUN and nothing else. */
 void guest_aim(struct guest *guest, uint64_t gpa, uint64_t size);
 void guest_run(struct guest *guest);
 
 /*
- * Memory of a guest, in place or in two halves.  In halves the guest_memfd is as
+ * Memory of a guest, in place or in two halves.  In halves, the guest_memfd is as
  * on a stock kernel and the shared half is a memfd; OLD discards the half that is
- * left, as VMMs do, and OLD_KEEP does not.
+ * not in use, as VMMs do, and OLD_KEEP does not.
  */
 enum way { NEW, OLD, OLD_KEEP };
 
@@ -134,7 +135,7 @@ void memory_unbind(struct memory *memory);
 /* As a VMM does it; @policy is for NEW. */
 void memory_convert(struct memory *memory, uint64_t offset, uint64_t size,
 		    bool to_private, uint64_t policy);
-/* As memory_convert(), 0 or the errno. */
+/* Like memory_convert(), but returns 0 or the errno. */
 int memory_try_convert(struct memory *memory, uint64_t offset, uint64_t size,
 		       bool to_private, uint64_t policy);
 /* Give all memory back and make [0, size) private or shared. */
@@ -148,7 +149,7 @@ uint64_t cgroup_current(void);
 uint64_t cgroup_peak(void);
 uint64_t cgroup_kernel(void);
 
-/* The table that a run ends with: reached, missed, or not measured. */
+/* The table at the end of a run: reached, missed, or not measured. */
 int targets_print(void);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * First touches of pages, by a vCPU and by the host, while somebody else keeps the
- * same file busy elsewhere,
+ * First touches of pages, by a vCPU and by the host, while another thread keeps
+ * the same file busy elsewhere:
  *
  *	quiet		nobody does
  *	pipe, pin	asks again and again to have a page that is held in a pipe, or
@@ -154,7 +154,7 @@ static void touches(const struct mode *mode)
 		memory_host_touch(&memory, next_page, BENCH_PAGE);
 		cost = clock_since(began);
 		touch_sample("host_first_touch", mode, cost);
-		/* The neighbours are to stay untouched. */
+		/* The neighbours must stay untouched. */
 		next_page += 15 * BENCH_PAGE;
 	}
 }

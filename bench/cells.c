@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * Cells: one call each, in states that are as plain as can be, so that another
- * implementation can be measured in the same ones.  results/peer.csv has what one
- * took, and check says who is ahead.  Counted in instructions only, with PRESERVE.
+ * Cells: one call each, in states that are as plain as possible, so that another
+ * implementation can be measured in the same ones. results/peer.csv has the counts
+ * of one, and check compares them.  Counted in instructions only, with PRESERVE.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #define SLOT		1
 #define PRESERVE	KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_PRESERVE
 #define NR_SAMPLES	5
-/* Of ranges that take long to touch. */
+/* For ranges that take long to touch. */
 #define NR_LARGE	3
 /* What one page table maps. */
 #define TABLE		(2 * MIB)
@@ -33,7 +33,7 @@ static void cell_sample(const char *name, const char *direction, uint64_t bytes,
 	record(&key, cost);
 }
 
-/* With what reading the clock costs, as peer.csv has it. */
+/* Including the cost of reading the clock, as in peer.csv. */
 static double passed_since(uint64_t began)
 {
 	return clock_now() - began;
@@ -74,7 +74,7 @@ static void punch(struct memory *memory, uint64_t offset, uint64_t bytes)
 		die("punching a hole");
 }
 
-/* Without reading first: a fault for writing costs more than one for reading. */
+/* Do not read first: a write fault costs more than a read fault. */
 static void host_write(struct memory *memory, uint64_t offset, uint64_t bytes, uint64_t stride)
 {
 	volatile uint8_t *at = memory->host + offset;
@@ -109,9 +109,9 @@ static void place_create(struct place *place, uint64_t size)
 }
 
 /*
- * The same, with nothing else of the process in the page tables that map it: to unmap
- * does not depend on where the kernel puts mappings then.  Faults do, a little: they
- * look for their mapping among one more.
+ * The same, with nothing else of the process in the page tables that map it: then
+ * unmapping does not depend on where the kernel puts mappings.  Faults do, a little,
+ * as they look for their mapping among one more.
  */
 static void place_create_apart(struct place *place, uint64_t size)
 {
@@ -145,7 +145,7 @@ static void place_destroy(struct place *place)
 
 /*
  * A cell is what is done with a range that is shared at first, and shared again when
- * the next cell begins, a letter a step:
+ * the next cell begins, one letter for each step:
  *
  *	0 punch		a allocate	h host touches	n host touches what is beside
  *	g guest touches	p to private	s to shared	m every other page to private
@@ -156,7 +156,7 @@ struct cell {
 	const char *steps;
 };
 
-/* In a region that host and guest have used before: page tables are there. */
+/* In a region that host and guest have used before, so that page tables exist. */
 static const struct cell used[] = {
 	{ "mapped", "hgPgS" },
 	{ "hostmapped", "0hPs" },
@@ -195,7 +195,7 @@ static void step(struct memory *memory, const struct cell *c, char what, uint64_
 		host_write(memory, offset, bytes, BENCH_PAGE);
 		break;
 	case 'n':
-		/* A range that is smaller has page tables of its own. */
+		/* A smaller range has page tables of its own. */
 		if (bytes < TABLE)
 			break;
 		host_write(memory, offset - BENCH_PAGE, BENCH_PAGE, BENCH_PAGE);
@@ -267,8 +267,8 @@ static void fresh_cells(uint64_t bytes)
 }
 
 /*
- * As bench_round_trip, but without what aiming the guest costs; in "roundtrip-both"
- * the guest touches the range while it is shared as well.
+ * Like bench_round_trip, but without the cost of aiming the guest; in
+ * "roundtrip-both" the guest also touches the range while it is shared.
  */
 static void round_trips(uint64_t bytes, bool both)
 {
@@ -295,7 +295,10 @@ static void round_trips(uint64_t bytes, bool both)
 	place_destroy(&place);
 }
 
-/* Pages of 2 MiB one after another, the mean; in order, or with a stride that meets all. */
+/*
+ * The mean of the pages of 2 MiB, one after another; in order, or with a stride that meets
+ * all.
+ */
 static void page_by_page(struct memory *memory, const char *name, uint64_t stride)
 {
 	uint64_t nr = 2 * MIB / BENCH_PAGE, i;
@@ -373,7 +376,7 @@ static void unbound(void)
 	guest_destroy(&guest);
 }
 
-/* What the file itself costs: made, closed, emptied. */
+/* The cost of the file itself: creating, closing, emptying it. */
 static void files(void)
 {
 	struct kvm_create_guest_memfd args = {
@@ -410,7 +413,7 @@ static void files(void)
 	place_destroy(&place);
 }
 
-/* The mean of first touches: with @allocated pages there, but not cleared yet. */
+/* The mean of first touches; if @allocated, of pages that exist but are not cleared yet. */
 static void faults(struct place *place, const char *name, uint64_t offset, uint64_t stride,
 		   bool by_guest, bool allocated)
 {
@@ -458,7 +461,7 @@ static void fragmented(void)
 		cell(memory, "frag-one-more", 32 * MIB + BENCH_PAGE, BENCH_PAGE, false);
 	}
 	faults(&place, "frag-guest-fault", 64 * MIB, BENCH_PAGE, true, true);
-	/* From a page that is shared. */
+	/* Starting from a shared page. */
 	faults(&place, "frag-host-fault", 128 * MIB + BENCH_PAGE, 2 * BENCH_PAGE, false, true);
 	punch(memory, 0, GIB);
 	/* With nothing allocated. */

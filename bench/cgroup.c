@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* Memory, as the kernel charges it: a child in a memory cgroup of its own. */
+/* Memory as the kernel charges it: a child in a memory cgroup of its own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -65,14 +65,14 @@ uint64_t cgroup_peak(void)
 
 uint64_t cgroup_kernel(void)
 {
-	/* What each CPU has counted for itself is added up every two seconds. */
+	/* Each CPU's own counts are added up every two seconds. */
 	sleep(3);
 	return read_number("memory.stat", "slab");
 }
 
 /*
- * @run records in the child, which is lost; so it returns what it found in @arg,
- * memory that both see.
+ * What @run records in the child is lost, so it returns its results in @arg,
+ * memory that both share.
  */
 void in_cgroup(void (*run)(void *), void *arg)
 {
@@ -82,7 +82,7 @@ void in_cgroup(void (*run)(void *), void *arg)
 
 	write_file(CGROUP_ROOT, "cgroup.subtree_control", "+memory");
 	snprintf(group, sizeof(group), CGROUP_ROOT "/gmem-bench-%d", getpid());
-	/* One that is left over would bring its peak along. */
+	/* An old cgroup would keep its old peak. */
 	if (mkdir(group, 0755))
 		die("mkdir of %s", group);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * The clock is the TSC: reading it is no system call on any machine, and under an
- * emulator that counts instructions a tick is one of them.
+ * The clock is the TSC: reading it needs no system call on any machine, and under
+ * an emulator that counts instructions a tick is one instruction.
  */
 #include <cpuid.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@ uint64_t clock_now(void)
 {
 	uint64_t tsc;
 
-	/* What was measured is over, and what comes next has not begun. */
+	/* What was measured has ended, and what comes next has not begun. */
 	_mm_lfence();
 	tsc = __rdtsc();
 	_mm_lfence();
@@ -108,7 +108,7 @@ void budget_start(struct budget *budget, double limit)
 
 bool budget_left(struct budget *budget, unsigned int at_least, unsigned int at_most)
 {
-	/* How many samples there are must not depend on how fast the emulator is. */
+	/* The number of samples must not depend on the speed of the emulator. */
 	if (instructions && at_most > 5)
 		at_most = 5;
 	if (budget->done >= at_most)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * Memory that an IOMMU has mapped for a device: what mapping costs by the size of a
- * mapping, and a conversion there and back through libgmem, with a device and without.
- * The device does nothing.
+ * Memory that an IOMMU has mapped for a device: the cost of mapping by the size of a
+ * mapping, and of a conversion there and back through libgmem, with and without a
+ * device.  The device does nothing.
  */
 #include <errno.h>
 #include <string.h>
@@ -19,7 +19,7 @@
 #define SIZE		(16 * MIB)
 #define SW_PROTECTED_VM	1
 
-/* No device at all; page by page; and a mapping for each range, of which pages are cut. */
+/* No device at all; page by page; and a mapping for each range, from which pages are cut. */
 enum path { NO_DEVICE, TYPE1, IOMMUFD };
 
 static const char *const path_names[] = { "no_device", "type1", "iommufd" };
@@ -126,9 +126,9 @@ static void convert(struct gmem *ram, uint64_t bytes, uint64_t attributes, bool 
 }
 
 /*
- * What libgmem does if it is not told, which is ZERO and NONE, or PRESERVE.  Memory that
- * is mapped for a device is memory that somebody uses, so beside no device there are two
- * rows: nobody touches it, and the host touches each page while it is shared.
+ * libgmem's default, which is ZERO and NONE, or PRESERVE.  Memory that is mapped for a
+ * device is memory that somebody uses, so without a device there are two rows: nobody
+ * touches it, and the host touches each page while it is shared.
  */
 static void round_trip(struct gmem *ram, enum path path, uint64_t bytes, bool keep,
 		       volatile char *touch)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * What nothing can be cheaper than: a call that does nothing, memset of the same
- * bytes, one minor fault, taking the mapping away, a walk through the page cache.
+ * Lower bounds of the cost: a call that does nothing, memset of the same bytes,
+ * one minor fault, removing the mapping, a walk through the page cache.
  */
 #include <errno.h>
 #include <string.h>

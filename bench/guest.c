@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* A guest that touches pages, and nothing else, on as many vCPUs as are asked for. */
+/* A guest that touches pages, and does nothing else, on the requested number of vCPUs. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #define CODE_SLOT	0
 #define CR0_PE		1
 
-/* EDI is the first page, ECX how many. */
+/* EDI is the first page, ECX the number of pages. */
 static const uint8_t code[] = {
 	0xff, 0x07,				/* 1: incl (%edi) */
 	0x81, 0xc7, 0x00, 0x10, 0x00, 0x00,	/* addl $4096, %edi */
@@ -129,7 +129,7 @@ static void run(int vcpu)
 {
 	int r;
 
-	/* A fault that raced with a conversion leaves to user space: run again. */
+	/* A fault that raced with a conversion exits to user space: run again. */
 	do {
 		r = ioctl(vcpu, KVM_RUN, 0);
 	} while (r && (errno == EINTR || errno == EFAULT));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * One call over memory in which every other page is private: what it costs is to
- * follow what there is, not how often the state changes.  Without folios, 2^18 pages;
- * and with all of them there, a part of that.
+ * One call over memory in which every other page is private: its cost should follow
+ * what exists, not how often the state changes.  Without folios, 2^18 pages; and with
+ * all of them allocated, a part of that.
  */
 #include "bench.h"
 
@@ -23,7 +23,7 @@ static void mixed(uint64_t size, bool resident, bool to_private, uint64_t policy
 	uint64_t began, i;
 	double cost;
 
-	/* A file of its own: what a policy has left must not weigh on the next. */
+	/* A new file: what a policy has left must not affect the next. */
 	guest_create(&guest, 1);
 	memory_create(&memory, &guest, NEW, SLOT, GUEST_GPA, size, true);
 	if (resident)
@@ -43,7 +43,7 @@ static void run(void)
 	unsigned int policy, round;
 	int to_private;
 
-	/* Setting up takes most of the time, and what is counted repeats. */
+	/* Setting up takes most of the time, and counts are repeatable. */
 	for (round = 0; round < (clock_is_instructions() ? 1 : 3); round++) {
 		for (to_private = 0; to_private < 2; to_private++) {
 			for (policy = 0; policy < 3; policy++) {

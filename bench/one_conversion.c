@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * One conversion: the call alone, by size, direction, policy and what has been
- * touched before.  The ways take turns within each round, so that whatever else
- * the machine does meets all of them.
+ * touched before.  The ways alternate within each round, so that whatever else
+ * the machine does affects all of them.
  */
 #include <string.h>
 
@@ -25,7 +25,7 @@ static const struct variant {
 
 #define NR_VARIANTS (sizeof(variants) / sizeof(variants[0]))
 
-/* Who has touched the range; host memory can only be mapped while it is shared. */
+/* Who has touched the range; the host can map memory only while it is shared. */
 static const struct state {
 	const char *name;
 	bool guest;
@@ -40,8 +40,8 @@ static const struct state {
 static struct memory memories[3];
 
 /*
- * Resident pages have been through a conversion before: those that were allocated
- * a moment ago are a case of their own, "fresh".
+ * Resident pages have been through a conversion before; those that have just been
+ * allocated are a case of their own, "fresh".
  */
 static void prepare(struct memory *memory, uint64_t bytes, bool to_private,
 		    const struct state *state)
@@ -72,7 +72,7 @@ static void measure(const struct variant *variant, const struct key *key,
 	memory_convert(memory, 0, bytes, to_private, variant->policy);
 	cost = clock_since(began);
 	record(key, cost);
-	/* What one way holds must not weigh on the next. */
+	/* What one way holds must not affect the next. */
 	memory_reset(memory, bytes, !to_private);
 }
 
@@ -115,7 +115,7 @@ static void one_size(uint64_t bytes)
 	size_t i;
 	int way;
 
-	/* The range is a part of its file: a whole file is tracking's matter. */
+	/* The range is a part of its file; "tracking" measures whole files. */
 	for (way = NEW; way <= OLD_KEEP; way++) {
 		guest_create(&guests[way], 1);
 		memory_create(&memories[way], &guests[way], way, SLOT, GUEST_GPA, 2 * bytes, true);
@@ -125,7 +125,7 @@ static void one_size(uint64_t bytes)
 
 		if (!state->host && (!largest || !state->guest || !clock_is_instructions()))
 			one_case(bytes, false, state, false);
-		/* A GiB takes long to touch: only the most costly state of each. */
+		/* A GiB takes long to touch, so measure only the most costly state of each. */
 		if (!largest || state->guest == state->host)
 			one_case(bytes, true, state, false);
 	}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * Peak memory of a guest that shares a part of its pages once and takes them back,
- * as its memory cgroup has it: page cache, page tables, tracking, everything that
- * was charged since before the guest had memory.
+ * according to its memory cgroup: page cache, page tables, tracking, everything
+ * that was charged since before the guest had memory.
  */
 #include <sys/mman.h>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * Where the time of a conversion goes: the kernel's functions, by samples of a clock
- * that runs only while what is to be profiled does.  It cannot look into stretches
- * with interrupts off, which it charges to where they are switched on again.
+ * that runs only while the profiled code does.  It cannot sample stretches with
+ * interrupts off, which it charges to where they are enabled again.
  */
 #include <linux/perf_event.h>
 #include <stdio.h>

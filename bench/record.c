@@ -124,7 +124,7 @@ static const char *applies(const char *text)
 	return strcmp(text, "-") ? text : "";
 }
 
-/* For people, on standard error: what a run is doing is said there too. */
+/* For users, on standard error, which also has the progress of a run. */
 void record_print(void)
 {
 	size_t i;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * The round trip as the guest feels it: its memory becomes shared, the host touches
- * all of it, it becomes private again, the guest touches all of it.
+ * The round trip as the guest sees it: its memory becomes shared, the host touches
+ * all of it, it becomes private again, and the guest touches all of it.
  */
 #include "bench.h"
 
@@ -12,7 +12,7 @@
 #define PRESERVE	KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_PRESERVE
 #define NONE		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_NONE
 
-/* The last is what libgmem does if it is not told, and all that SNP and TDX offer. */
+/* The last is libgmem's default, and the most that SNP and TDX offer. */
 static const struct policies {
 	const char *name;
 	uint64_t to_shared;
@@ -54,7 +54,7 @@ static void one_trip(struct memory *memory, uint64_t bytes, const struct policie
 	record(&key, cost);
 }
 
-/* What of a round trip is the host's: it touches all after the conversion. */
+/* The host's part of a round trip: it touches all pages after the conversion. */
 static void one_touch(struct memory *memory, uint64_t bytes)
 {
 	struct key key = {
@@ -85,7 +85,7 @@ static void one_size(uint64_t bytes)
 		guest_create(&guests[way], 1);
 		memory_create(&memories[way], &guests[way], way, SLOT, GUEST_GPA, bytes, false);
 		memory_guest_touch(&memories[way], 0, bytes);
-		/* To warm up: from here on, every round is like the one before. */
+		/* Warm up: from here on, every round is like the previous one. */
 		trip(&memories[way], bytes, &policies[0]);
 	}
 	budget_start(&budget, 6);

@@ -3,16 +3,16 @@
  * Faults while conversions run: by 1 to 4 host processes or vCPUs, each on its own
  * 16 MiB, with a thread that converts 64 KiB back and forth and touches them,
  *
- *	alone		nowhere: there is no such thread
- *	elsewhere	in a file of another guest: it takes CPU time and nothing else
- *	other_range	in the same file, where nobody faults
- *	same_range	in the pages of the first vCPU
+ *	alone nowhere: there is no such thread elsewhere in a file of another guest:
+ *	it takes CPU time and nothing else other_range in the same file, where nobody
+ *	faults same_range in the pages of the first vCPU
  *
- * flat out, or at a rate (suffix _1k: a thousand pairs a second).  What sharing a
- * file costs is other_range against elsewhere, as CPUs are few.
+ * at full speed, or at a rate (suffix _1k: a thousand pairs a second).  The cost
+ * of sharing a file is other_range compared with elsewhere, as CPUs are few.
  *
- * Hosts are processes that map nothing but their own part: threads of one would
- * interrupt each other at each MADV_DONTNEED, which is not what is measured.
+ * Hosts are processes that map only their own part: threads of one process
+ * would interrupt each other at each MADV_DONTNEED, which is not what is
+ * measured.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -86,7 +86,7 @@ static void host_faults(struct worker *worker)
 	worker->ns = clock_since(began);
 }
 
-/* Once: what the guest has mapped goes away with the slot, before. */
+/* Once: the guest's mappings were removed with the slot, before this. */
 static void *vcpu_faults(void *arg)
 {
 	struct worker *worker = arg;
@@ -165,7 +165,7 @@ static void rate(const char *measure, const char *touched, uint64_t policy, unsi
 	record(&key, value);
 }
 
-/* Without pages mapped by the guest, with all of them resident. */
+/* All pages are resident, but none is mapped by the guest. */
 static void zap(struct memory *memory)
 {
 	memory_unbind(memory);
@@ -216,7 +216,7 @@ static void faults(struct memory *memory, struct memory *elsewhere, bool by_vcpu
 	double sum = 0;
 	unsigned int i;
 
-	/* Who faults on a page while it is private gets SIGBUS: only vCPUs may. */
+	/* A process that faults on a private page gets SIGBUS: only vCPUs may. */
 	if (mode->same_range && !by_vcpus)
 		return;
 
@@ -305,7 +305,7 @@ static void run(void)
 	memory_create(&elsewhere, &guests[1], NEW, SLOT, GUEST_GPA, SIZE, true);
 	memory_host_touch(&memory, 0, SIZE);
 	memory_host_touch(&elsewhere, 0, SIZE);
-	/* A conversion is not to look for its pages in processes that only fault. */
+	/* A conversion must not look for its pages in processes that only fault. */
 	if (madvise(memory.host, SIZE, MADV_DONTFORK) ||
 	    madvise(elsewhere.host, SIZE, MADV_DONTFORK))
 		die("MADV_DONTFORK");

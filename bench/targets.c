@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* The table that a run ends with: what should be reached, and what was. */
+/* The table at the end of a run: the targets, and what was reached. */
 #include <math.h>
 #include <stdio.h>
 
@@ -230,7 +230,7 @@ static double faults_flat_out(void)
 		      faults_of("vcpu_faults", "other_range", "elsewhere"));
 }
 
-/* With PRESERVE, which costs least, so of which a device is the most. */
+/* With PRESERVE, which costs least, so that the share of a device is largest. */
 static double with_device(const char *path, const char *touched)
 {
 	return median("device_round_trip", path, "-", "preserve", "never", 16 * MIB) /
@@ -252,7 +252,7 @@ static double iommufd_against_nothing(void)
 	return with_device("iommufd", "never");
 }
 
-/* What is measured and told without a bound. */
+/* Rows that are measured and reported without a bound. */
 #define TOLD	NAN
 
 static const struct target {
@@ -260,7 +260,10 @@ static const struct target {
 	double (*ratio)(void);
 	double bound;
 	bool at_least;
-	/* What it can be said in: not all works on one CPU, and counts are no times. */
+	/*
+	 * The units in which it is valid: not everything works on one CPU, and counts are
+	 * not times.
+	 */
 	enum { BOTH, TIME, COUNT } in;
 } targets[] = {
 	{ "whole file, 512 MiB, to private: old / new", whole_against_old, 1000, true, BOTH },

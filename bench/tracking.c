@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * What it costs to know who may use each page: whole files of any size, files that
- * are mixed, the memory for it, and looking it up.
+ * The cost of knowing who may use each page: whole files of any size, mixed files,
+ * the memory for it, and the lookup.
  */
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,12 +12,12 @@
 #define SLOT		1
 #define ZERO		KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_ZERO
 #define PRESERVE	KVM_SET_MEMORY_ATTRIBUTES2_CONTENT_POLICY_PRESERVE
-/* The pages that one smallest piece of the tree covers. */
+/* The number of pages that the smallest piece of the tree covers. */
 #define LEAF		(1024 * BENCH_PAGE)
 
 /*
- * Short calls after long ones of the other way would find caches that are full of
- * that one, so warm up on a page of its own.
+ * Short calls after long ones of the other way would find caches full of the
+ * latter, so warm up on a separate page.
  */
 static void warm_up(struct memory *memory)
 {
@@ -46,7 +46,7 @@ static void timed(struct memory *memory, const char *measure, uint64_t offset, u
 	record(&key, cost);
 }
 
-/* Bound to the guest, nothing allocated, against the old attributes. */
+/* Bound to the guest, nothing allocated, compared with the old attributes. */
 static void whole_bound(uint64_t bytes)
 {
 	struct memory new, old;
@@ -80,7 +80,7 @@ static void whole_sparse(struct guest *guest)
 	struct budget budget;
 	size_t i;
 
-	/* Nor mapped: what unmapping nothing costs depends on where it would be. */
+	/* Nor mapped: the cost of unmapping nothing depends on where it would be. */
 	for (i = 0; i < 4; i++) {
 		memory_create(&memories[i], guest, NEW, NO_SLOT, 0, sizes[i], true);
 		munmap(memories[i].host, sizes[i]);
@@ -176,7 +176,7 @@ static void memory_of_tracking(void)
 
 	if (cost == MAP_FAILED)
 		die("mmap");
-	/* Every other page, really; and for 64 GiB one in each leaf, which takes as much. */
+	/* Really every other page; for 64 GiB, one in each leaf, which takes as much memory. */
 	*cost = (struct cost){ .size = 8 * GIB, .step = 2 * BENCH_PAGE, .policy = PRESERVE };
 	bytes_of(cost, "every_other");
 	*cost = (struct cost){ .size = GIB, .step = 2 * BENCH_PAGE, .way = OLD_KEEP };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* gmem bench where it is not: its guest and its clock are x86's. */
+/* gmem bench is missing here: its guest and its clock are x86's. */
 #include <stdio.h>
 #include <string.h>
 

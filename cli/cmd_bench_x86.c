@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * gmem bench: what it does and what came out is said on standard error; samples go to
- * files, one of which may be standard output.
+ * gmem bench: progress and results go to standard error; samples go to files, one of
+ * which may be standard output.
  */
 #include <getopt.h>
 #include <malloc.h>
@@ -150,7 +150,7 @@ int cmd_bench(int argc, char **argv)
 	for (c = optind; c < argc; c++)
 		run(find(argv[c]));
 
-	/* First what cannot fail. */
+	/* First the part that cannot fail. */
 	record_print();
 	targets_print();
 	if (csv)
