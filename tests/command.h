@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
-/* gmem, which lies beside the program that runs it, and what it prints. */
+/* The command gmem, which is beside the program that runs it, and its output. */
 #ifndef TESTS_COMMAND_H
 #define TESTS_COMMAND_H
 
@@ -11,7 +11,7 @@
 
 #define OUTPUT	"/tmp/output"
 
-/* Begin it as @user, with its output in @to, which is closed here. */
+/* Start it as @user, with its output in @to, which is closed here. */
 static inline pid_t begin_as(uid_t user, int to, char *const *argv)
 {
 	pid_t child;
@@ -46,7 +46,7 @@ static inline int open_output(void)
 	return open(OUTPUT, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 }
 
-/* Its arguments; with its output in OUTPUT it is begun, or run. */
+/* With these arguments, and its output in OUTPUT, it is started, or run. */
 #define ARGUMENTS(...) (char *[]){ "gmem", __VA_ARGS__, NULL }
 #define BEGIN(...) begin_as(0, open_output(), ARGUMENTS(__VA_ARGS__))
 #define RUN(...) end_command(BEGIN(__VA_ARGS__))

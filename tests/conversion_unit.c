@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* What gmem reads of the event of a conversion, from lines as trace_pipe has them. */
+/* How gmem parses the event of a conversion, in lines as trace_pipe has them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -363,7 +363,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
 	return 0;
 }
 
-/* A millisecond at a time, which is shorter than that; other threads get the mutex meanwhile. */
+/* Wait a millisecond at a time, or less than asked; other threads get the mutex meanwhile. */
 int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
 				  const struct timespec *until);
 int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * A KVM that keeps nothing but attributes, behind wrapped system calls, with answers
- * that a test can script.  It stands in for errors that a real kernel does not give on
+ * A KVM that only keeps attributes, behind wrapped system calls, with answers that a
+ * test can script.  It stands in for errors that a real kernel does not return on
  * demand, never for the feature.
  */
 #ifndef TESTS_FAKE_KVM_H
@@ -42,7 +42,7 @@ struct fake_answer {
 
 struct fake_file {
 	int fd;
-	/* By which duplicates of it are known. */
+	/* Identifies duplicates of it. */
 	ino_t inode;
 	/* Made with GUEST_MEMFD_FLAG_MMAP. */
 	bool in_place;
@@ -71,7 +71,7 @@ extern struct fake {
 	bool knows_two_backings;
 	bool knows_error_offset;
 	bool knows_get;
-	/* The most pages that it answers for at once, as beside conversions; 0: all. */
+	/* The most pages for which it answers at once, as during conversions; 0: all. */
 	unsigned int get_pages;
 	uint32_t to_shared;
 	uint32_t to_private;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * libFuzzer on how requests are split: the input binds, excludes, converts and makes
- * calls of the kernel fail and a listener refuse.  After each conversion the library's
- * states are the kernel's and the listeners'; one that succeeds has changed exactly the
- * pages that it should, and one that fails has changed none unless it says so.
+ * libFuzzer on how requests are split: the input binds, excludes, converts, and makes
+ * system calls fail and a listener refuse.  After each conversion the states of
+ * library, kernel and listeners agree; one that succeeds has changed exactly the pages
+ * that it should, and one that fails has changed none unless it says so.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -108,7 +108,7 @@ static void convert(uint8_t first, uint8_t nr, uint8_t how, uint8_t what)
 			continue;
 		must(!gmem_lookup_gpa(vm, FAKE_GPA + at * PAGE, &range));
 		must((range.attributes == GMEM_PRIVATE) == now);
-		/* Where it refused it may not know of what is shared; otherwise it knows. */
+		/* Where it has refused it may not know what is shared; otherwise it knows. */
 		must(known[at] == !now || (refused && !known[at]));
 		here = gmem ? range.offset : range.gpa;
 		if ((gmem && range.gmem != gmem) || here < start || here - start >= size)
@@ -142,7 +142,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(!gmem_add_listener(vm, &pictures[0].listener));
 	must(!gmem_add_listener(vm, &listener));
 	must(!gmem_add_listener(vm, &pictures[1].listener));
-	/* To begin with, halves of memories side by side, or most ranges would have gaps. */
+	/* Start with halves of memories side by side, or most ranges would have gaps. */
 	for (i = 0; i < 2 * NR_MEMORIES; i++)
 		must(!gmem_bind(memories[i % NR_MEMORIES], 1 + i, FAKE_GPA + i * HALF,
 				i < NR_MEMORIES ? HALF : 0, HALF, NULL));
@@ -152,7 +152,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		uint64_t gpa = FAKE_GPA + op[1] % FAKE_PAGES * PAGE;
 		uint64_t length = op[2] % MEMORY_PAGES * PAGE;
 
-		/* Nothing outside of what the fake has attributes for. */
+		/* Nothing outside the pages for which the fake has attributes. */
 		if (gpa + length > FAKE_GPA + FAKE_PAGES * PAGE)
 			length = FAKE_GPA + FAKE_PAGES * PAGE - gpa;
 		switch (op[0] % 8) {

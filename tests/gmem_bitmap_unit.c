@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The tracking of page states beside a plain array that is slow and obvious:
- * random ranges, every boundary, every allocation failing once, and what it
- * costs.  SEED= replays a run.
+ * The tracking of page states compared with a plain array that is slow and
+ * obvious: random ranges, every boundary, every allocation failing once, and
+ * its cost.  SEED= replays a run.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -101,7 +101,7 @@ static void random_ranges_match_a_plain_array(void **state)
 	random_ranges(MODEL_PAGES, 3000);
 }
 
-/* Few leaves, so that the one that stays is often one that is needed next. */
+/* Few leaves, so that the one that stays is often the one that is needed next. */
 static void random_ranges_over_few_leaves_match_a_plain_array(void **state)
 {
 	pgoff_t leaves;

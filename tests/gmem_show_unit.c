@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How far a state reaches, beside a plain array, when conversions store during the first
- * looks, or during all of them.  SEED= replays a run.
+ * How far a state reaches, compared with a plain array, if conversions store during the
+ * first attempts, or during all of them.  SEED= replays a run.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,21 +18,21 @@ long shim_fail_at;
 struct pid_namespace init_pid_ns;
 
 #define MODEL_PAGES	70001ul
-/* As many as loff_t can count the bytes of. */
+/* The most whose bytes loff_t can count. */
 #define LARGEST		((1ul << 51) - 1)
 #define ALWAYS		INT_MAX
-/* Of a look at the largest file that is made again over an eighth, until it is a word. */
+/* Attempts on the largest file, each over an eighth of the previous one, down to a word. */
 #define MOST_PAUSES	15
 
 static bool model[MODEL_PAGES];
 static struct kvm_gmem_state file;
 
-/* What conversions do beside one question. */
+/* What conversions do during one call. */
 static struct {
-	/* So many looks begin while one stores, and so many end after one has stored. */
+	/* How many attempts begin while one stores, and how many end after one has stored. */
 	int nr_odd;
 	int nr_spoilt;
-	/* It changes the page that is asked for. */
+	/* It changes the requested page. */
 	pgoff_t index;
 	int nr_looks;
 	int nr_pauses;
@@ -100,7 +100,7 @@ static pgoff_t ask(pgoff_t index, int nr_odd, int nr_spoilt, bool *private)
 	return end;
 }
 
-/* The model is now as it was at the look that was answered with. */
+/* The model is now as it was during the attempt whose result was returned. */
 static pgoff_t model_end(pgoff_t index)
 {
 	pgoff_t end = index;
@@ -127,7 +127,7 @@ static void expect_answer(pgoff_t index, int nr_odd, int nr_spoilt)
 			 model[index], true_end, beside.nr_looks, nr_odd, nr_spoilt);
 	if (begins_quiet)
 		assert_int_equal(beside.nr_looks, 1);
-	/* Whoever stores all the time is not waited for: the word is all there is. */
+	/* If conversions store continuously, the call does not wait, and returns one word. */
 	if (nr_odd == ALWAYS || nr_spoilt == ALWAYS)
 		assert_int_equal(end, min(true_end, word_end(index)));
 }

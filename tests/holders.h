@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
-/* Ways to hold a page, so that it does not go private. */
+/* Ways to hold a page, so that it cannot become private. */
 #ifndef TESTS_HOLDERS_H
 #define TESTS_HOLDERS_H
 

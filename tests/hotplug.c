@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * In the machine: a device is plugged in and out, and memory bound and unbound, while
- * the guest's pages are converted all the time.  Nobody is refused anything.  TAP.
+ * the guest's pages are converted continuously.  Nothing is refused.  TAP.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -53,7 +53,7 @@ static struct gmem_iommu *plug_in(const struct gmem_iommu_opts *opts)
 	return iommu;
 }
 
-/* A page of a mapping that has more is none that iommufd's own call could unmap. */
+/* iommufd's own call cannot unmap a single page of a larger mapping. */
 static bool is_one_mapping(const struct gmem_iommu_opts *opts)
 {
 	struct ioas_unmap unmap = {
@@ -113,7 +113,7 @@ static void run(const char *path, const char *bdf,
 	       strerror(-first_error));
 	result(!first_error, "%s.nobody_is_refused_anything", path);
 
-	/* Nothing has stayed mapped. */
+	/* Nothing is still mapped. */
 	result(!gmem_convert(ram, 0, PAGES * PAGE, GMEM_PRIVATE, NULL, NULL) &&
 	       !gmem_convert(other, 0, PAGES * PAGE, GMEM_PRIVATE, NULL, NULL), "%s.nothing_stays_mapped", path);
 	gmem_destroy(ram);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The kernel's words that gmem_bitmap.c uses, for a test on the host: one
- * thread, so RCU is nothing, and an allocator that fails on request.
+ * The kernel functions that gmem_bitmap.c uses, for a test on the host: there
+ * is one thread, so RCU does nothing, and the allocator fails on request.
  */
 #ifndef GMEM_TEST_SHIM_H
 #define GMEM_TEST_SHIM_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The kernel's words that gmem_show.c uses besides those of shim.h, for a test on the
- * host.  There is one thread: what conversions do beside a look is done by the test,
- * which is called at each step of it.  Nobody has a memslot.
+ * The kernel functions that gmem_show.c uses besides those of shim.h, for a test on
+ * the host.  There is one thread: the test, which is called at each step of an
+ * attempt, does what conversions do meanwhile.  There are no memslots.
  */
 #ifndef GMEM_TEST_SHOW_SHIM_H
 #define GMEM_TEST_SHOW_SHIM_H
@@ -29,7 +29,7 @@ typedef unsigned long long u64, __u64, gfn_t;
 #define find_first_bit(bits, nr)	shim_find(bits, nr, 0, true)
 #define kcsan_atomic_next(nr)
 
-/* Looks, and what the test does before one, while one is made, and after it. */
+/* Attempts, and what the test does before, during and after one. */
 
 void shim_look_begins(void);
 void shim_look_ends(void);

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/*
- * The library's map of states beside a plain array.  SEED= replays.
- */
+/* The library's map of states compared with a plain array.  SEED= replays. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,7 +72,7 @@ static void random_ranges_are_as_in_an_array(void **unused)
 	states_exit(&states);
 }
 
-/* How many of a mapping's pages are there. */
+/* How many pages of a mapping are allocated. */
 static size_t resident(const void *memory, size_t size)
 {
 	unsigned char *pages = calloc(size / 4096 + 1, 1);
@@ -106,7 +104,7 @@ static void chunk_of_one_state_gives_its_page_back(void **unused)
 	states_exit(&states);
 }
 
-/* Pages that may not go are what mlockall() makes of all of a VMM's memory. */
+/* mlockall() keeps all pages of a VMM's memory. */
 static void locked_chunk_forgets_its_bits(void **unused)
 {
 	struct states states;

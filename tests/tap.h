@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
-/* TAP of a program that counts its cases itself. */
+/* TAP for a program that counts its cases itself. */
 #ifndef TESTS_TAP_H
 #define TESTS_TAP_H
 
@@ -20,7 +20,7 @@ __attribute__((weak)) struct {
 static inline void plan(const char *area, int nr)
 {
 	tap.area = area;
-	/* After a crash the last line is there. */
+	/* After a crash the last line is still printed. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("TAP version 13\n1..%d\n", nr);
 }
@@ -38,7 +38,7 @@ static inline void result(bool ok, const char *format, ...)
 	tap.failed += !ok;
 }
 
-/* The next @nr cases are in a process of its own, and what it opened ends with it: true there. */
+/* Run the next @nr cases in a child, with which everything that it opened ends: true there. */
 static inline bool plan_alone(int nr)
 {
 	int status;
@@ -58,7 +58,7 @@ static inline bool plan_alone(int nr)
 	return false;
 }
 
-/* The end of that process. */
+/* End that process. */
 static inline void __attribute__((noreturn)) end_alone(void)
 {
 	fflush(stdout);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* What becomes of names of processes, which are any bytes, and of sizes in what gmem prints. */
+/* How gmem prints names of processes, which may be any bytes, and sizes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

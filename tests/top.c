@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * In the machine: VMs in processes of their own that convert at known rates, and what
- * "gmem top" and "gmem stat" say of them.  TAP.  The command lies beside this program.
+ * In the machine: VMs in separate processes that convert at known rates, and what
+ * "gmem top" and "gmem stat" say of them.  TAP.  The command is beside this program.
  *
  *   top             the cases
  *   top metrics     what "gmem stat --openmetrics" prints, for promtool
@@ -12,7 +12,7 @@
 #include "tap.h"
 #include "vm_process.h"
 
-/* How far the time in a sample may be from when the counters were read; seconds. */
+/* How far the time in a sample may be from that of reading the counters; seconds. */
 #define SLACK		0.4
 #define USER		1000
 
@@ -29,7 +29,7 @@ static FILE *command(uid_t user, pid_t *pid, char *const *argv)
 	return fdopen(ends[0], "r");
 }
 
-/* Its whole output, for the caller to free; NULL if it failed. */
+/* Its whole output, which the caller frees; NULL if it failed. */
 static char *output(uid_t user, char *const *argv)
 {
 	char *text = NULL;
@@ -258,7 +258,7 @@ static void other_user(const struct process *roots)
 	end(&own);
 }
 
-/* The last case, as it takes debugfs away. */
+/* This is the last case, as it unmounts debugfs. */
 static void without_debugfs(void)
 {
 	char *json = output(0, ARGUMENTS("stat", "--json")), *text;

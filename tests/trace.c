@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * In the machine: known conversions and refusals, and what "gmem trace", "gmem who" and
- * "gmem map" say of them.  TAP.  The command lies beside this program.
+ * "gmem map" say of them.  TAP.  The command is beside this program.
  */
 #include <dirent.h>
 #include <inttypes.h>
@@ -33,7 +33,7 @@ static bool model[PAGES];
 
 /* ---- The memory ----------------------------------------------------------------- */
 
-/* As the kernel is asked: libgmem asks again where it may. */
+/* Call the kernel directly, as libgmem may try again. */
 static int ask(int file, uint64_t start, uint64_t nr, bool to_private, uint64_t policy)
 {
 	struct kvm_memory_attributes2 attrs = {
@@ -67,7 +67,10 @@ static void make_memory(uint64_t size)
 
 /* ---- The command ---------------------------------------------------------------- */
 
-/* An instance of the command's; does it trace already?  NULL if there is none. */
+/*
+ * The command's instance of tracefs, and whether it is tracing already; NULL if there is
+ * none.
+ */
 static const char *instance(bool *enabled)
 {
 	static char path[512];
@@ -93,7 +96,7 @@ static const char *instance(bool *enabled)
 	return found ? path : NULL;
 }
 
-/* False if it ends before it traces. */
+/* False if it ends before it has started to trace. */
 static bool wait_until_traced(pid_t child)
 {
 	bool enabled;
@@ -323,7 +326,7 @@ static void map(void)
 static void follow(void)
 {
 	char pid[16], file[64];
-	/* Each knows the process by then. */
+	/* By then each of them has found the process. */
 	static const char *const shown[] = { "a cell", "RESULT", "HOLDS BY" };
 	pid_t child, command, ends[3];
 	int ready[2], status, i;
@@ -376,7 +379,7 @@ static void follow(void)
 	result(!status && lines_with(file, "") == 1 && nothing_left(), "who_says_that_the_process_has_ended");
 }
 
-/* As little time as it takes in three attempts, in milliseconds. */
+/* The shortest time of three attempts, in milliseconds. */
 static uint64_t time_of_map(const char *file)
 {
 	struct timespec began, now;
@@ -396,7 +399,7 @@ static uint64_t time_of_map(const char *file)
 	return best;
 }
 
-/* 1 TiB in 2^20 ranges, of which each second one is private. */
+/* 1 TiB in 2^20 ranges, every second one of which is private. */
 static void large(void)
 {
 	uint64_t pages = (1ull << 40) / PAGE, i, ms, part = 1ull << 16;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* How gmem ends to trace, where events come for as long as it traces: a pipe for tracefs. */
+/* How gmem stops tracing while events keep arriving; a pipe stands in for tracefs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,7 +37,7 @@ static bool is_on(void)
 	return value != '0';
 }
 
-/* As fast as they are taken. */
+/* As fast as they are read. */
 static void *produce(void *arg)
 {
 	(void)arg;
@@ -75,7 +75,7 @@ static enum tracefs_result trace(double seconds, unsigned long signal_after, int
 		assert_string_equal(line, "event");
 		if (++nr_read == signal_after)
 			raise(SIGTERM);
-		/* Slower than they come. */
+		/* Slower than they arrive. */
 		if (is_on())
 			usleep(10);
 	}

@@ -17,7 +17,7 @@
 #include "../examples/vm.h"
 #include "holders.h"
 
-/* Of a VM's first memory, which has PAGES; what is always private, toggled, held. */
+/* Pages of a VM's first memory, which has PAGES: always private, toggled, held. */
 #define PAGES		16ul
 #define NR_PRIVATE	3ul
 #define TOGGLED		5ul
@@ -131,7 +131,7 @@ static void live(const struct plan *plan, struct record *record)
 	}
 	if (plan->user) {
 		check(sys(setgid(plan->user)) ?: sys(setuid(plan->user)), "setuid");
-		/* setuid() has cleared it, and then only root may look. */
+		/* setuid() has cleared it, and then only root may read /proc. */
 		prctl(PR_SET_DUMPABLE, 1);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	}
@@ -151,7 +151,7 @@ static void live(const struct plan *plan, struct record *record)
 		pause();
 }
 
-/* Returns when the VMs exist; they rest until record->may_step. */
+/* Returns when the VMs exist; they do nothing until record->may_step is set. */
 static struct process start(struct plan plan)
 {
 	struct process process = { .plan = plan };

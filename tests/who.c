@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * In the machine: a page that is held in each of the ways that there are, and what
- * "gmem who" says of it.  TAP.  The command lies beside this program.
+ * In the machine: a page that is held in each possible way, and what "gmem who"
+ * says of it.  TAP.  The command is beside this program.
  */
 #include "../examples/edu.h"
 #include "../examples/vm.h"
@@ -10,7 +10,7 @@
 #include "tap.h"
 
 #define PAGES	8ul
-/* What is asked for. */
+/* The page to ask about. */
 #define HELD	5ul
 
 static struct vm vm;
@@ -18,7 +18,7 @@ static struct gmem_vm *memories;
 static struct gmem *ram;
 static char *hva;
 
-/* Does it name this process, with @kind and @sure?  Neither for nobody at all. */
+/* Does it name this process, with @kind and @sure?  Without these: does it name nobody? */
 static bool who_says(const char *kind, const char *sure)
 {
 	char file[32], offset[32], expected[128];
@@ -32,7 +32,7 @@ static bool who_says(const char *kind, const char *sure)
 	return kind ? lines_with(expected, "") : !lines_with("\"kind\"", "");
 }
 
-/* Is the page what keeps the memory from going private? */
+/* Does the page keep the memory from becoming private? */
 static bool is_held(void)
 {
 	struct gmem_result where = GMEM_INIT(struct gmem_result);

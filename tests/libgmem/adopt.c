@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * Memory and slots that the VMM made itself convert in all mechanisms, and nothing of them is
- * taken away.
+ * Memory and slots that the VMM has made itself convert with all mechanisms, and stay the
+ * VMM's.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -32,7 +32,7 @@ static void slots_of_the_vmm_convert_in_all_mechanisms(void **state)
 		assert_int_equal(gmem_convert(gmem, 0, PAGE, GMEM_SHARED, NULL, NULL), 0);
 		expect_picture(&picture);
 
-		/* The second call of the kernel fails, and the first is undone. */
+		/* The second system call fails, and the first is undone. */
 		calls = in_place() ? CALL_CONVERT : CALL_ATTRIBUTES;
 		fake_fail(calls, in_place() ? 1 : 0, 1, ENOMEM);
 		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, SIZE, GMEM_PRIVATE, NULL, &result),
@@ -47,7 +47,7 @@ static void slots_of_the_vmm_convert_in_all_mechanisms(void **state)
 	}
 }
 
-/* In place the VM's ioctl would not find a slot that is not there yet. */
+/* In place the VM's ioctl would not find a slot that does not exist yet. */
 static void file_is_asked_where_the_slot_is_not_the_librarys(void **state)
 {
 	unsigned int before;
@@ -166,7 +166,7 @@ static void wrong_files_are_refused(void **state)
 			assert_int_equal(ftruncate(memfd, 0), 0);
 		} else {
 			assert_int_equal(gmem_adopt(vm, SIZE, fd, 1000, &opts, &gmem), -EBADF);
-			/* Nothing that the shared half could be in. */
+			/* There is nothing that could hold the shared half. */
 			assert_int_equal(gmem_adopt(vm, SIZE, fd, -1, &opts, &gmem), -EINVAL);
 		}
 		assert_null(gmem);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* Where the shared half of a memory of the VMM's is, and who maps it. */
+/* Where the shared half of a VMM's own memory is, and who maps it. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -40,7 +40,7 @@ static void library_maps_what_is_not_mapped(void **state)
 	}
 }
 
-/* An IOMMU wants addresses of the host, though the slot is not the library's. */
+/* An IOMMU needs host addresses, even if the slot is not the library's. */
 static void memory_is_mapped_for_an_iommu(void **state)
 {
 	struct gmem_iommu_opts iommu_opts = GMEM_INIT(struct gmem_iommu_opts);
@@ -126,7 +126,7 @@ static void shared_half_may_be_anonymous(void **state)
 		assert_int_equal(hva[PAGE - 1], 'x');
 		assert_int_equal(hva[3 * PAGE], 'x');
 
-		/* Somebody wrote to what is not the guest's; the host reads zeros still. */
+		/* Somebody wrote to what is not the guest's; the host still reads zeros. */
 		memset(hva + PAGE, 'y', 2 * PAGE);
 		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, SIZE, GMEM_SHARED, NULL, NULL), 0);
 		assert_int_equal(hva[PAGE], 0);
@@ -134,7 +134,7 @@ static void shared_half_may_be_anonymous(void **state)
 		assert_int_equal(hva[PAGE - 1], 'x');
 		expect_picture(&picture);
 
-		/* What cannot be given back is no failure; what cannot be emptied is. */
+		/* Failing to give memory back is not an error; failing to empty it is. */
 		fake_fail(CALL_MADVISE, 0, 1, ENOMEM);
 		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, 4 * PAGE, GMEM_PRIVATE, NULL,
 						  &result), 0);

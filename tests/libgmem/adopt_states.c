@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* A memory that is adopted has the states that were told, or that the kernel has. */
+/* An adopted memory has the states that the caller gave, or that the kernel has. */
 #include <errno.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -92,7 +92,7 @@ static void states_are_the_kernels(void **state)
 		assert_int_equal(adopt(), 0);
 		assert_int_equal(private_pages(), 0xe492);
 		assert_int_equal(gmem_verify(gmem, NULL), 0);
-		/* Nobody hears of it before it is bound. */
+		/* Nobody is told of it before it is bound. */
 		expect_told(&picture, "");
 		assert_int_equal(gmem_bind(gmem, 0, FAKE_GPA, 0, SIZE, &no_slot), 0);
 		expect_picture(&picture);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* begin() and commit() are around what a listener is told together; it refuses all or nothing. */
+/*
+ * begin() and commit() enclose what belongs together for a listener, which refuses all or
+ * nothing.
+ */
 #include <errno.h>
 #include <string.h>
 
@@ -96,7 +99,7 @@ static void let_agree(struct picture *p)
 	memset(p->refuse_begin, 0, sizeof(p->refuse_begin));
 }
 
-/* Nothing of it is undone, as it has taken all back; the others are told. */
+/* Nothing is undone for it, as it has taken back everything; the others are told. */
 static void refusal_is_whole(void **state)
 {
 	static const char *const to_private[] = {
@@ -105,7 +108,7 @@ static void refusal_is_whole(void **state)
 	static const char *const to_shared[] = {
 		"(!", "( S2+2 S8+1!", "( S2+2 S8+1 S23+1 )!",
 	};
-	/* What is refused as a whole is refused at its lowest address. */
+	/* A refusal of the whole is reported at the lowest address. */
 	static const uint64_t private_at[] = { 0, 9, 0 }, shared_at[] = { 2, 8, 2 };
 	struct gmem_result result = GMEM_INIT(struct gmem_result);
 	enum gmem_mechanism mechanism;
@@ -163,7 +166,10 @@ static void agreement_is_undone_in_batches(void **state)
 	}
 }
 
-/* One that does not let go, in whichever function, has it still, so it stays shared for all. */
+/*
+ * If one does not let go, in any function, it still holds the range, which stays shared for
+ * all.
+ */
 static void undo_that_is_refused_stays_shared(void **state)
 {
 	struct gmem_result result = GMEM_INIT(struct gmem_result);
@@ -251,8 +257,8 @@ static void refusal_while_binding_is_whole(void **state)
 }
 
 /*
- * What goes on goes on in another batch, if at all: a refusal has ended the one that it was
- * in, which is not committed.
+ * If anything continues, it does in another batch: a refusal has ended the batch that it
+ * was in, which is not committed.
  */
 static void what_goes_on_is_no_batch_that_was_refused(void **state)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * Requests that cover more than memory: MMIO, what is excluded, gaps.  To shared, such addresses
+ * Requests that cover more than memory: MMIO, excluded ranges, gaps.  To shared, such addresses
  * are shared already and the memory between them converts; to private they are refused.
  */
 #include <errno.h>
@@ -99,7 +99,7 @@ static void memory_in_a_range_becomes_shared(void **state)
 	}
 }
 
-/* Nothing in the gap is asked of the kernel: there it has other policies, or is the caller's. */
+/* The kernel is not called for the gap, which has other policies, or is the caller's. */
 static void each_piece_between_gaps_is_one_call(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* Memories and slots are made, or nothing is left of them. */
+/* Memories and slots are created, or nothing is left over. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -73,7 +73,7 @@ static void wrong_bindings_are_refused(void **state)
 	assert_int_equal(open_files(), before);
 }
 
-/* Each call that makes a memory fails in turn, and nothing is left of it. */
+/* Each call that creates a memory fails in turn, and nothing is left over. */
 static void memory_is_made_or_nothing_is(void **state)
 {
 	static const enum fake_call calls[] = {
@@ -103,7 +103,10 @@ static void memory_is_made_or_nothing_is(void **state)
 				fake.nr_answers = 0;
 				if (r) {
 					failed++;
-					/* The tables of the library are memory, whatever the kernel calls it. */
+					/*
+					 * The library's tables are memory, whatever the kernel
+					 * calls it.
+					 */
 					assert_true(r == -EMFILE || (r == -ENOMEM && calls[i] == CALL_MMAP));
 					assert_int_equal(gmem_lookup_gpa(vm, gpa, &range), -ENXIO);
 				}
@@ -153,7 +156,7 @@ static void what_an_unbinding_left_is_not_bound_again(void **state)
 	stop();
 }
 
-/* A slot that is not given back has the addresses still, unless its VM is dead; the page is gone. */
+/* A slot that is not deleted keeps the addresses, unless its VM is dead; the page is gone. */
 static void addresses_stay_under_a_slot_that_stays(void **state)
 {
 	static const int errors[] = { ENOMEM, EPERM, EIO };
@@ -169,12 +172,12 @@ static void addresses_stay_under_a_slot_that_stays(void **state)
 		fake_fail(CALL_SLOT, 0, 1, errors[i]);
 		gmem_destroy(b);
 		b = NULL;
-		/* Which fails where nothing is mapped. */
+		/* This fails where nothing is mapped. */
 		assert_int_equal(mincore(hva, SLOT_SIZE, pages), errors[i] == EIO ? -1 : 0);
 		if (errors[i] != EIO)
 			assert_int_equal(pages[0] & 1, 0);
 		munmap(hva, SLOT_SIZE);
-		/* The library has forgotten it all the same. */
+		/* The library has forgotten it nevertheless. */
 		assert_int_equal(gmem_exclude(vm, FAKE_GPA, SLOT_SIZE, NULL), 0);
 		stop();
 		fake_stop();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* A conversion takes the calls that the mechanism has, in its order, and says what they said. */
+/* A conversion makes the calls of the mechanism, in its order, and returns their errors. */
 #include <errno.h>
 #include <string.h>
 
@@ -197,7 +197,7 @@ static void holder_is_asked_until_it_lets_go_or_time_is_over(void **state)
 	assert_int_equal(result.attempts, 3);
 	expect_in_step();
 
-	/* Nobody does: over when the time is, and not sooner. */
+	/* Nobody does: it ends when the time is over, and not sooner. */
 	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_SHARED, NULL, NULL), 0);
 	*held = true;
 	opts.busy = NULL;
@@ -208,7 +208,7 @@ static void holder_is_asked_until_it_lets_go_or_time_is_over(void **state)
 	assert_in_range(result.attempts, 5, 30);
 	expect_in_step();
 
-	/* The time of a listener counts. */
+	/* The time of a listener counts, too. */
 	slow_ms = 400;
 	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, ALL, GMEM_PRIVATE, &opts, &result), -EAGAIN);
 	assert_int_equal(result.attempts, 1);
@@ -266,7 +266,7 @@ static void order_of_steps_is_the_mechanisms(void **state)
 	start(GMEM_IN_PLACE_PLAIN);
 	gmem_convert(b, 0, PAGE, GMEM_PRIVATE, NULL, NULL);
 	trace_is("PQc");
-	/* Zeros before anyone looks. */
+	/* Zeros before anyone can read. */
 	gmem_convert(b, 0, 2 * PAGE, GMEM_SHARED, NULL, NULL);
 	trace_is("pcST");
 	assert_int_equal(fake_file(gmem_private_fd(b))->punched[0], 1);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* What a vCPU exits with becomes a conversion, or is the caller's. */
+/* A vCPU's exit becomes a conversion, or is left to the caller. */
 #include <errno.h>
 #include <string.h>
 
@@ -41,7 +41,7 @@ static void exits_become_conversions(void **state)
 	run.hypercall.args[1] = 1ull << 60;
 	assert_int_equal(gmem_handle_exit(vm, &run, 0, NULL, NULL), -EINVAL);
 	assert_int_equal(run.hypercall.ret, EINVAL);
-	/* Whatever the error, KVM takes two of them only. */
+	/* Whatever the error, KVM accepts only two of them. */
 	run.hypercall.args[0] = FAKE_GPA + ALL;
 	run.hypercall.args[1] = 1;
 	assert_int_equal(gmem_handle_exit(vm, &run, 0, NULL, NULL), -ENXIO);
@@ -91,7 +91,7 @@ static void defaults_serve_a_protected_guest(void **state)
 	fault->flags = KVM_MEMORY_EXIT_FLAG_PRIVATE;
 	assert_int_equal(gmem_handle_exit(vm, &run, -EFAULT, NULL, NULL), 0);
 	assert_true(file->is_private[2]);
-	/* Each is a single call, of the policies that there are. */
+	/* Each is a single call, with an available policy. */
 	assert_string_equal(fake.trace + strlen(fake.trace) - 2, "cc");
 	gmem_destroy(a);
 	gmem_vm_exit(vm);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* The fake's side of what lib/iommu.c asks VFIO and an iommufd for. */
+/* The fake's side of lib/iommu.c's calls to VFIO and iommufd. */
 #include <errno.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * An IOMMU that keeps which guest pages are mapped, and by which mapping, for the errors
- * and the bounds that a real one does not have on demand.
+ * An IOMMU that records which guest pages are mapped, and by which mapping, for errors
+ * and limits that a real one does not have on demand.
  */
 #ifndef TESTS_LIBGMEM_FAKE_IOMMU_H
 #define TESTS_LIBGMEM_FAKE_IOMMU_H
@@ -32,7 +32,7 @@ extern struct fake_iommu {
 	bool keeps_large_pages;
 } fake_iommu;
 
-/* 0 or the errno; called for what is no call of KVM. */
+/* 0 or the errno; handles calls that are not KVM's. */
 int fake_iommu_call(int fd, unsigned long request, void *arg);
 
 #endif

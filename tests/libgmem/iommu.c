@@ -35,7 +35,7 @@ static unsigned int nr_mappings(void)
 	return nr;
 }
 
-/* What is shared is mapped and nothing else; or nothing at all. */
+/* What is shared is mapped, and nothing else; or nothing at all. */
 static void expect_mapped(bool all)
 {
 	unsigned int i;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* A call waits no longer than it was told to, for whatever it waits, and can be cancelled. */
+/* A call waits no longer than requested, whatever it waits for, and can be cancelled. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,7 +38,7 @@ static int wait_too_long(void *arg, uint64_t where, unsigned int attempts)
 	(void)attempts;
 	run_conversion(&waits);
 	MUST(fake.now_ms == began + 200);
-	/* As nobody is in front of it now. */
+	/* As nobody is before it now. */
 	run_conversion(&behind);
 	let_go();
 	return 0;
@@ -166,7 +166,7 @@ static int bind_behind_others(void *arg, uint64_t where, unsigned int attempts)
 	MUST(gmem_unbind(vm, FAKE_GPA, &opts) == expected);
 	MUST(gmem_bind(b, 5, FAKE_GPA + ALL, 0, PAGE, &opts) == expected);
 	MUST(gmem_exclude(vm, FAKE_GPA + PAGE, PAGE, &opts) == expected);
-	/* What is elsewhere need not wait. */
+	/* A call on another range need not wait. */
 	MUST(!gmem_exclude(vm, FAKE_GPA + ALL, PAGE, &opts));
 	MUST(!gmem_unbind(vm, FAKE_GPA + ALL, &opts));
 	if (attempts == 2)
@@ -221,7 +221,7 @@ static void who_waits_for_its_turn_can_be_cancelled(void **state)
 		assert_int_equal(behind.r, 0);
 		assert_int_equal(cancel, 1);
 		expect_in_step();
-		/* What need not wait is served all the same. */
+		/* A call that need not wait is carried out all the same. */
 		assert_int_equal(gmem_convert(b, 0, PAGE, GMEM_SHARED, &limited, NULL), 0);
 		expect_in_step();
 		renew();
@@ -287,7 +287,7 @@ static void who_waits_for_a_holder_can_be_cancelled(void **state)
 	}
 }
 
-/* A guest tries again, which is right whoever gave up. */
+/* A guest tries again, which is right, whoever gave up. */
 static void guest_is_told_to_try_again(void **state)
 {
 	struct kvm_run run = { .exit_reason = KVM_EXIT_HYPERCALL };

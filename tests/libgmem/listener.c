@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* What a listener is asked for, what it may do, and what one with gaps is told. */
+/* What a listener must have, what it may do, and what one with gaps is told. */
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -26,7 +26,7 @@ static void listeners_grow_both_ways(void **state)
 	assert_int_equal(gmem_add_listener(vm, listener), -EEXIST);
 	assert_int_equal(gmem_remove_listener(vm, listener), 0);
 	assert_int_equal(gmem_remove_listener(vm, listener), -ENOENT);
-	/* An older caller has the functions, and nothing behind them. */
+	/* An older caller has the functions, and nothing after them. */
 	listener->struct_size = offsetof(struct gmem_listener, arg);
 	assert_int_equal(gmem_add_listener(vm, listener), 0);
 	assert_int_equal(gmem_remove_listener(vm, listener), 0);
@@ -55,7 +55,7 @@ static void unknown_flag_is_refused(void **state)
 	stop();
 }
 
-/* What lies beyond the size that it has is no flag of it, and no function. */
+/* What is beyond its size is neither a flag nor a function. */
 static void older_caller_is_told_as_it_was(void **state)
 {
 	struct picture p;
@@ -90,7 +90,7 @@ static void older_caller_is_told_as_it_was(void **state)
 
 static unsigned int nr_looks;
 
-/* Both lookups have what it is told, and what was before. */
+/* Both lookups return what it is told, with the old state. */
 static int look(struct gmem_listener *listener, const struct gmem_range *range)
 {
 	struct gmem_range by_gpa = GMEM_INIT(struct gmem_range), by_offset = by_gpa;

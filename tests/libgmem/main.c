@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * libgmem's promises and its error paths, on a fake KVM with scripted answers: every error
- * at every step, and after each the library's states are the kernel's, listeners are even,
- * and nothing is left open.
+ * at every step, after which the library's states are the kernel's, listeners agree, and
+ * nothing is left open.
  */
 #include <stdlib.h>
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
-/* A VMM that has its own files, mapping and slots, on the fake KVM, and one memory of them. */
+/*
+ * A VMM that has its own files, mapping and slots, on the fake KVM, and one memory made of
+ * them.
+ */
 #ifndef TESTS_LIBGMEM_OWN_H
 #define TESTS_LIBGMEM_OWN_H
 
@@ -29,7 +32,7 @@ bool in_place(void);
 void start_own(enum gmem_mechanism mechanism);
 /* To @gmem. */
 int adopt(void);
-/* And nothing of the VMM's is gone. */
+/* And nothing of the VMM's is lost. */
 void stop_own(void);
 
 /* Bits of pages that the library has as private. */

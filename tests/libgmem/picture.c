@@ -7,8 +7,8 @@
 #include <string.h>
 
 /*
- * What a thread has told of since begin().  One listener hears all before the next one
- * does, so a thread is in one batch at most.
+ * What a thread has told since begin().  One listener is told everything before the
+ * next one is, so a thread is in one batch at most.
  */
 static _Thread_local struct {
 	struct picture *of;
@@ -51,7 +51,7 @@ static int refusal(struct picture *p)
 	return p->nr_refused++ ? -EIO : p->error;
 }
 
-/* What it has taken or let go of in this batch, back. */
+/* Undo what it has taken or let go of in this batch. */
 static void roll_back(struct picture *p)
 {
 	unsigned int page;

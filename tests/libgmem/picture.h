@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
  * A listener that keeps a picture of what it holds, by guest page, and notes the first
- * thing that no listener must be told: to take a page twice, to let go of one that it does
- * not hold, of memory that is not bound, or out of turn.  Safe in threads.
+ * thing that a listener must never be told: to take a page twice, to let go of one that it
+ * does not hold, of memory that is not bound, or out of turn.  Thread-safe.
  */
 #ifndef TESTS_LIBGMEM_PICTURE_H
 #define TESTS_LIBGMEM_PICTURE_H
@@ -41,7 +41,7 @@ const char *picture_told(struct picture *picture);
 
 /*
  * "", or what is wrong: it holds what is bound and shared, in the library's eyes and the
- * kernel's, but for the pages in @but, of which the opposite is true.
+ * kernel's, except for the pages in @but, for which the opposite is true.
  */
 const char *picture_check_but(struct picture *picture, uint64_t but);
 #define expect_picture_but(picture, but) assert_string_equal(picture_check_but(picture, but), "")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* What a kernel can do is found out by trying, and nothing is left of the trial. */
+/* What a kernel can do is found out by trying, and nothing is left over from the trial. */
 #include <errno.h>
 
 #include "kvm_abi.h"
@@ -56,7 +56,7 @@ static void probe_of_a_protected_vm_finds_one_mechanism(void **state)
 	assert_int_equal(p.to_shared, 7);
 	assert_int_equal(p.to_private, 6);
 	assert_int_equal(gmem_probe(fake.vm_fd, KVM_VM_TYPE_ARM_PROTECTED, GMEM_IN_PLACE_PLAIN, &p), -EOPNOTSUPP);
-	/* The default type of the same machine, of which the file knows no private page. */
+	/* The default type of the same machine, whose files have no private pages. */
 	fake.to_shared = fake.to_private = 0;
 	assert_int_equal(gmem_probe(fake.vm_fd, 0, GMEM_MECHANISM_NONE, &p), 0);
 	assert_int_equal(p.mechanism, GMEM_MECHANISM_NONE);
@@ -103,7 +103,7 @@ static void probe_without_a_descriptor_says_so(void **state)
 	assert_int_equal(gmem_probe(fake.vm_fd, 0, GMEM_MECHANISM_NONE, &p), -EINVAL);
 }
 
-/* An error that is no answer of the kernel to a policy: at each call of the trial. */
+/* An error that is not an answer about a policy: at each call of the trial. */
 static void probe_that_cannot_tell_says_so(void **state)
 {
 	struct gmem_probe p = GMEM_INIT(struct gmem_probe);
@@ -133,7 +133,7 @@ static void unknown_mechanism_is_refused(void **state)
 
 	(void)state;
 	assert_int_equal(gmem_probe(fake.vm_fd, 0, GMEM_IN_PLACE + 1, &p), -EINVAL);
-	/* A shift by as much is none at all on some machines. */
+	/* On some machines, such a large shift does nothing. */
 	assert_int_equal(gmem_probe(fake.vm_fd, 0, 32 + GMEM_TWO_BACKINGS, &p), -EINVAL);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* Who touches the same waits for whoever came first, and nobody else does. */
+/* Calls that touch the same range wait for the first one, and others do not wait. */
 #include <string.h>
 
 #include "turns.h"
@@ -166,7 +166,7 @@ static void listener_waits_for_all_and_all_wait_for_it(void **state)
 	pthread_join(beside, NULL);
 	pthread_join(after_listener.thread, NULL);
 	assert_string_equal(thread_error ? thread_error : "", "");
-	/* It heard of the first one before the hook forgot what it was told. */
+	/* It was told of the first one before the hook forgot what it was told. */
 	assert_string_equal(late_picture.told, "P8+1 P9+7 P16+8");
 	expect_in_step();
 	stop();

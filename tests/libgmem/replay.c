@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* Who asks for it holds what is bound and shared, and nothing else, whatever comes and goes. */
+/*
+ * A listener that replays holds what is bound and shared, and nothing else, whatever comes and
+ * goes.
+ */
 #include <errno.h>
 #include <string.h>
 
@@ -148,7 +151,7 @@ static void refusal_while_adding_is_undone(void **state)
 		assert_int_equal(gmem_remove_listener(vm, &late.listener), -ENOENT);
 	}
 
-	/* It does not let go of all of it; that is its own affair. */
+	/* It does not let go of everything, which is up to the listener. */
 	picture_init(&late, vm, GMEM_LISTENER_REPLAY, false);
 	late.refuse_shared = PAGES(16, 1);
 	late.refuse_private = PAGES(4, 1);
@@ -284,7 +287,7 @@ static void refusal_while_binding_leaves_no_slot(void **state)
 			expect_all_pictures();
 		}
 
-		/* Who does not let go has it still, and the others do not. */
+		/* The one that does not let go still holds it, and the others do not. */
 		refusing.refuse_private = PAGES(0, 1);
 		pictures[0].refuse_private = PAGES(4, 1);
 		pictures[0].error = -ENODEV;
@@ -402,7 +405,7 @@ static void slot_that_is_not_made_is_held_by_nobody(void **state)
 		forget_told();
 		fake_fail(CALL_SLOT, 0, 1, ENOSPC);
 		assert_int_equal(gmem_bind(b, 1, FAKE_GPA, 0, SLOT_SIZE, NULL), -ENOSPC);
-		/* The slot comes last, as KVM may not take it back. */
+		/* The slot comes last, as KVM may refuse to delete it. */
 		expect_told(&pictures[0], "S0+2 S4+4 P0+2 P4+4");
 		expect_told(&last, "S0+2 S4+4 P0+2 P4+4");
 		expect_all_pictures();
@@ -430,7 +433,7 @@ static void slot_that_stays_is_held_again(void **state)
 		expect_all_pictures();
 		expect_in_step();
 
-		/* What the kernel said counts, and that one does not does not keep the others. */
+		/* The kernel's error counts, and one refusal does not stop the others. */
 		refusing.refuse_shared = PAGES(0, 1);
 		fake_fail(CALL_SLOT, 0, 1, ENOMEM);
 		assert_int_equal(gmem_unbind(vm, FAKE_GPA, NULL), -ENOMEM);
@@ -441,7 +444,7 @@ static void slot_that_stays_is_held_again(void **state)
 	}
 }
 
-/* KVM has it still, and the library has not: nobody would ever be told to let go. */
+/* KVM still has it, but not the library: nobody would ever be told to let go. */
 static void memory_that_is_destroyed_is_held_by_nobody(void **state)
 {
 	static const int errors[] = { ENOMEM, EPERM, EIO };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* Threads that convert, bind and listen beside each other, in whatever order they come. */
+/* Threads that convert, bind and listen concurrently, in any order. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -109,7 +109,7 @@ static int busy_while_others_come(void *arg, uint64_t where, unsigned int attemp
 	return 0;
 }
 
-/* Conversions that come later let who binds go first, or that would wait for ever. */
+/* Later conversions let the binding go first, or it would wait for ever. */
 static void binding_is_not_overtaken(void **state)
 {
 	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
@@ -202,7 +202,7 @@ static void large_request_is_served_while_others_hammer(void **state)
 #define NR_CONVERTERS	3
 #define NR_PLUGS	300
 
-/* What went wrong in a thread, where cmocka cannot say it. */
+/* What went wrong in a thread, in which cmocka cannot report it. */
 static const char *plug_error;
 
 static void *convert_at_random(void *arg)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
-/* Threads that queue for the library's turns one after the other, while one of them is kept. */
+/* Threads that queue for the library's turns one after the other, while one turn is held. */
 #ifndef TESTS_LIBGMEM_TURNS_H
 #define TESTS_LIBGMEM_TURNS_H
 
@@ -7,9 +7,9 @@
 #include "internal.h"
 #include "unit_vm.h"
 
-/* Until so many have a turn or wait for one; in vain if somebody is served who has to wait. */
+/* Wait until so many have a turn or wait for one; fails if one is served that should wait. */
 void wait_for_turns(unsigned int nr);
-/* Does it, though a conversion is kept?  With a limit, or it would wait for ever. */
+/* Does it end although a conversion is held?  With a limit, or it would wait for ever. */
 bool ends(pthread_t thread);
 
 /* All of b to private, which waits for a page until @busy has let go of it. */
@@ -32,7 +32,7 @@ struct conversion {
 
 void *run_conversion(void *arg);
 
-/* For threads, in which cmocka cannot say it; NULL at first. */
+/* For threads, in which cmocka cannot report it; NULL at first. */
 extern const char *thread_error;
 #define MUST(condition) do { if (!(condition)) thread_error = #condition; } while (0)
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* A conversion that fails leaves what was there, or says what it left. */
+/* A conversion that fails leaves everything as it was, or says what is left converted. */
 #include <errno.h>
 #include <string.h>
 
 #include "unit_vm.h"
 
-/* After a failure: what @result does not name is as it was, the tenth page of the other state. */
+/* After a failure, what @result does not name is as it was; the tenth page has the other state. */
 static void expect_undone(const struct gmem_result *result, bool to_private)
 {
 	uint64_t at, gpa;
@@ -19,9 +19,9 @@ static void expect_undone(const struct gmem_result *result, bool to_private)
 }
 
 /*
- * Each error of each call in turn, in either direction; in @how 0 what was converted before
- * goes back, in 1 the first call of the undo fails as well, and 2 is without an undo.
- * Returns how many calls have failed.
+ * Each error of each call in turn, in either direction; with @how 0 what was converted
+ * before goes back, with 1 the first call of the undo fails as well, and 2 is without an
+ * undo. Returns how many calls have failed.
  */
 static unsigned int every_error_of(enum fake_call call, enum gmem_mechanism mechanism,
 				   bool to_private, bool atomic, int how)
@@ -57,7 +57,7 @@ static unsigned int every_error_of(enum fake_call call, enum gmem_mechanism mech
 				assert_int_equal(!result.left_size, !result.undo_error);
 				expect_undone(&result, to_private);
 			} else {
-				/* The call that failed is one that costs memory only, or none. */
+				/* The call that failed only costs memory, or is none. */
 				assert_int_equal(result.left_size, 0);
 				if (result.undiscarded)
 					r = 1;
@@ -192,7 +192,7 @@ static void refusal_at_each_range_is_undone(void **state)
 	}
 }
 
-/* All to shared, of which something stays so that should not. */
+/* All to shared, of which something stays shared that should not. */
 static int fail_to_shared(uint32_t flags, struct gmem_result *result)
 {
 	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
  * What the cases of libgmem share: a VM on a fake KVM, with two memories in three slots,
- * those who are told, and the question whether all of them agree.
+ * the listeners, and the check whether all of them agree.
  */
 #ifndef TESTS_LIBGMEM_UNIT_VM_H
 #define TESTS_LIBGMEM_UNIT_VM_H
@@ -26,14 +26,14 @@ extern struct gmem *a, *b;
 /* How often each listener knows each guest page as shared; once at first. */
 extern struct gmem_listener listeners[2];
 extern int known[2][FAKE_PAGES];
-/* They replay, the second with gaps and in batches; added before the listeners, and after. */
+/* They replay, the second with gaps and in batches; added before and after the listeners. */
 extern struct picture pictures[2];
 /* How long each call of a listener takes. */
 extern unsigned int slow_ms;
 
 int before_private(struct gmem_listener *listener, const struct gmem_range *range);
 int after_shared(struct gmem_listener *listener, const struct gmem_range *range);
-/* At which guest page listener @who refuses; -1 for a direction that it does not. */
+/* At which guest page listener @who refuses; -1 for a direction in which it does not. */
 void refuse(int who, int private_at, int shared_at);
 
 void start(enum gmem_mechanism mechanism);
@@ -53,17 +53,20 @@ void mix(void);
 
 /* What the kernel has for a guest page. */
 bool kernel_private(uint64_t gpa);
-/* The library is, and who is told; but for the @nr pages from @page on, where @who refused. */
+/*
+ * Library and listeners have it, too; except for the @nr pages from @page on, where @who
+ * refused.
+ */
 void expect_in_step_but(int who, uint64_t page, uint64_t nr);
 void expect_in_step(void);
-/* What was called since it was asked last: see fake.trace; PQ and ST are the two listeners. */
+/* The calls since the last time: see fake.trace; PQ and ST are the two listeners. */
 void trace_is(const char *expected);
 unsigned int open_files(void);
 
 int setup(void **state);
 int teardown(void **state);
 
-/* Each file has some, with an empty one at the end; main.c has all. */
+/* Each file has some cases, with an empty one at the end; main.c has all. */
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* The library's states beside the kernel's, when somebody has converted behind its back. */
+/* The library's states and the kernel's, when somebody has converted behind its back. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +44,7 @@ static void states_are_the_kernels_after_conversions(void **state)
 		fail_conversion(EHWPOISON);
 		assert_int_equal(convert_all(GMEM_PRIVATE, NULL), -EHWPOISON);
 		assert_int_equal(gmem_verify(a, NULL), 0);
-		/* What is not there is not written. */
+		/* Members that are missing are not written. */
 		assert_int_equal(range.size, 1);
 		expect_in_step();
 		renew();
@@ -108,7 +108,7 @@ static void rebuilt_states_are_the_kernels_and_all_are_told(void **state)
 	start(GMEM_IN_PLACE);
 	mix();
 	for (round = 0; round < 200; round++) {
-		/* As the kernel may answer beside conversions. */
+		/* As the kernel may answer during conversions. */
 		fake.get_pages = round % 4;
 		for (i = 0; i < 16; i++)
 			convert_behind(a, i, 1, rand() % 2);
@@ -219,7 +219,7 @@ static int verify_while_it_waits(void *arg, uint64_t where, unsigned int attempt
 	wait_for_turns(2);
 	pthread_create(&later.thread, NULL, run_conversion, &later);
 	wait_for_turns(3);
-	/* What is not in work is compared at once. */
+	/* A range without a pending request is compared at once. */
 	pthread_create(&other, NULL, verify_a, NULL);
 	MUST(ends(other));
 	MUST(!fake.calls[CALL_GET] || fake.calls[CALL_GET] == 1);

@@ -7,7 +7,7 @@
 
 static bool did_end;
 
-/* Another memory, a part of another one, and addresses beside. */
+/* Another memory, a part of another one, and other addresses. */
 static void *bind_other_memory(void *arg)
 {
 	struct gmem *c = NULL;
@@ -112,7 +112,7 @@ static struct conversion behind_unbind = { .page = 1, .nr = 1, .attributes = GME
 static struct conversion behind_bind = { .page = 41, .nr = 1, .attributes = GMEM_SHARED };
 static pthread_t unbinder, rebinder;
 
-/* b is unbound and bound elsewhere; who comes after either finds what it left. */
+/* b is unbound and bound elsewhere; later calls find the result of either. */
 static int unbind_while_it_waits(void *arg, uint64_t where, unsigned int attempts)
 {
 	struct gmem_range range = GMEM_INIT(struct gmem_range);
@@ -225,7 +225,7 @@ static void *bind_larger(void *arg)
 	return NULL;
 }
 
-/* The second unbinding would have taken the slot away by then. */
+/* The second unbinding would have deleted the slot by then. */
 static int hold_second_page(void *arg, uint64_t where, unsigned int attempts)
 {
 	(void)arg;
