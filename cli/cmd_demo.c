@@ -155,7 +155,7 @@ static void pin_story(struct vm *vm, struct gmem *gmem, uint8_t *mem)
 	printf("\nA page that somebody holds\n");
 	memset(mem, 'A', PAGE);
 	pin_in_pipe(mem + 5 * PAGE, pipefd);
-	printf("  page 5 lies in a pipe (vmsplice)\n");
+	printf("  page 5 is in a pipe (vmsplice)\n");
 	tell_call("convert pages 0 to 7 to private",
 		  convert(gmem, 0, all, GMEM_PRIVATE, policy, &result), -EAGAIN);
 	snprintf(line, sizeof(line), "the kernel says: the page at offset %#llx",
@@ -238,7 +238,7 @@ static void cost_story(struct vm *vm)
 	struct vm old;
 
 	printf("\nWhat 2 MiB cost, to shared, host touches all, back to private%s\n",
-	       cpu_is_emulated() ? " (TCG: an emulator, only the ratio means something)" : "");
+	       cpu_is_emulated() ? " (TCG is an emulator: only the ratio is meaningful)" : "");
 	in_place = cost(vm, GMEM_PRESERVE);
 	printf("  in place, contents kept %40.0f us\n", in_place);
 	if (vm_create(&old, GMEM_TWO_BACKINGS))
@@ -284,7 +284,7 @@ int cmd_demo(int argc, char **argv)
 
 	printf("\nWhat is refused\n");
 	tell_call("convert with policy 3", convert(gmem, 0, PAGE, GMEM_PRIVATE, 3, NULL), -EINVAL);
-	tell_call("convert what is behind the end",
+	tell_call("convert a range beyond the end",
 		  convert(gmem, PAGES * PAGE, PAGE, GMEM_PRIVATE, GMEM_NONE, NULL), -EINVAL);
 	tell_call("convert where the guest has nothing",
 		  gmem_convert_gpa(vm.gmem, 1ul << 40, PAGE, GMEM_PRIVATE, NULL, NULL), -ENXIO);

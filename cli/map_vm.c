@@ -79,7 +79,7 @@ static const char *explain(int r)
 	case -ENOTTY:
 	case -EOPNOTSUPP:
 		errno = 0;
-		return "this kernel, or a guest_memfd that is not in place, does not tell what is private";
+		return "this kernel does not report which pages are private, or the guest_memfd is not in place";
 	case -EBADF:
 	case -ESRCH:
 		errno = ESRCH;
@@ -87,7 +87,7 @@ static const char *explain(int r)
 	}
 
 	errno = -r;
-	return r == -EPERM ? "cannot look at the file of a process that is not yours to trace" :
+	return r == -EPERM ? "no permission to examine the file of this process" :
 			     "cannot read the states";
 }
 

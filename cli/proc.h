@@ -36,7 +36,7 @@ struct proc_file {
 
 /*
  * Call @each for each process, open file, or mapping of @file, until it returns true.
- * @pid 0 is every process.  How many processes could not be looked into.
+ * @pid 0 is every process.  Returns how many processes could not be examined.
  */
 unsigned int proc_each_fd(pid_t pid, bool (*each)(const struct proc_fd *fd, void *arg), void *arg);
 unsigned int proc_each_mapping(const struct proc_file *file,

@@ -63,7 +63,7 @@ struct vms {
 	/* Entries of @vms without them, and what helps, or NULL. */
 	size_t nr_without_stats;
 	const char *stats_hint;
-	/* Processes that cannot be looked into, and files that vanished meanwhile. */
+	/* Processes that cannot be examined, and files that vanished meanwhile. */
 	unsigned int unseen;
 	unsigned int gone;
 	/* When the counters were read, by two clocks; seconds. */

@@ -199,7 +199,7 @@ void vms_summary(FILE *to, const struct vms *now, const struct vms *before)
 		fprintf(to, "; rates over %.1f s", now->monotonic - before->monotonic);
 	putc('\n', to);
 	if (now->unseen)
-		fprintf(to, "processes that could not be looked into: %u; run it as root\n", now->unseen);
+		fprintf(to, "processes that could not be examined: %u; run it as root\n", now->unseen);
 	if (now->nr_without_stats)
 		fprintf(to, "VMs without statistics: %zu%s%s%s\n", now->nr_without_stats,
 			now->stats_hint ? " (" : "", now->stats_hint ? now->stats_hint : "",

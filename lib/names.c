@@ -38,12 +38,12 @@ API const char *gmem_step_name(enum gmem_step step)
 	static const char *const names[] = {
 		[GMEM_STEP_DONE] = "done",
 		[GMEM_STEP_CHECK] = "checking the request",
-		[GMEM_STEP_BEFORE_PRIVATE] = "telling a listener before it goes private",
+		[GMEM_STEP_BEFORE_PRIVATE] = "telling a listener before it becomes private",
 		[GMEM_STEP_PREPARE] = "emptying the other half",
 		[GMEM_STEP_CONVERT] = "converting",
 		[GMEM_STEP_ZERO] = "zeroing",
 		[GMEM_STEP_TURN] = "waiting for other requests",
-		[GMEM_STEP_AFTER_SHARED] = "telling a listener after it became shared",
+		[GMEM_STEP_AFTER_SHARED] = "telling a listener after it has become shared",
 	};
 
 	return NAME(names, step);

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = vm.create_guest_memfd(SIZE, in_place)?;
     let hva = vm::map(in_place.then_some(file.as_fd()), SIZE as usize)?;
 
-    // The states are the kernel's, where it says them, else as this VMM has made the memory.
+    // The states are the kernel's, if it can be asked, otherwise the initial ones.
     // SAFETY: it is mapped until the process ends.
     let options = unsafe { AdoptOptions::new().hva(hva) }.state(State::Private);
     let ram = match memories.adopt(SIZE, &file, None, &options.ask_kernel(true)) {

@@ -20,26 +20,26 @@ macro_rules! errnos {
 // Those of x86 and arm64, which are the same.
 errnos! {
     EPERM = 1, "The range is excluded, or the guest has not agreed.";
-    ENOENT = 2, "It is not there.";
+    ENOENT = 2, "It does not exist.";
     EIO = 5, "Not the process that created the VM, or the VM is dead.";
     ENXIO = 6, "Nothing is bound there.";
     E2BIG = 7, "More mappings than are allowed, or a struct that is newer than the library.";
-    EBADF = 9, "No descriptor.";
+    EBADF = 9, "Not an open descriptor.";
     EAGAIN = 11, "A page is held by somebody.";
     ENOMEM = 12, "No memory.";
     EFAULT = 14, "What `KVM_RUN` returns with a memory fault.";
     EBUSY = 16, "For a listener that refuses.";
-    EEXIST = 17, "Something is there already.";
+    EEXIST = 17, "The place is taken already.";
     ENODEV = 19, "No such device.";
-    EINVAL = 22, "A request that nothing can make right.";
+    EINVAL = 22, "The request can never succeed.";
     ENFILE = 23, "No more files in the system.";
     EMFILE = 24, "No more descriptors in the process.";
     ENOTTY = 25, "The file has no such call.";
     ENOSPC = 28, "No room.";
-    EOPNOTSUPP = 95, "That cannot be had here.";
-    ETIMEDOUT = 110, "Requests that came before took all of the time.";
+    EOPNOTSUPP = 95, "It is not available here.";
+    ETIMEDOUT = 110, "Earlier requests took all of the time.";
     EALREADY = 114, "The pages have the state already.";
-    ECANCELED = 125, "By [`Vm::cancel()`](crate::Vm::cancel), or a listener.";
+    ECANCELED = 125, "Cancelled by [`Vm::cancel()`](crate::Vm::cancel), or by a listener.";
     EHWPOISON = 133, "The page has a memory error.";
 }
 
