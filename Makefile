@@ -179,7 +179,7 @@ kernel: ## build the release kernel
 .PHONY: cli
 cli: $(O)/cli$(SUFFIX)/gmem ## build the gmem command, static
 
-# What is named after an architecture is compiled for it alone, and bench for x86.
+# Files named after an architecture are compiled only for it, and bench only for x86.
 OTHER := $(if $(filter arm64,$(ARCH)),x86,arm64)
 
 CLI := $(patsubst cli/%.c,$(O)/cli$(SUFFIX)/%.o,$(filter-out %_$(OTHER).c,$(wildcard cli/*.c)))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-/* Samples: kept as they come, printed raw, summed up on request. */
+/* Samples: kept as they arrive, printed raw, summarised on request. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -64,7 +64,7 @@ static void run(const struct bench *bench)
 	fprintf(stderr, "measured %s in %ld s\n", bench->name, ended.tv_sec - began.tv_sec);
 }
 
-/* Before anything is measured: a path that cannot be written is no surprise then. */
+/* Called before anything is measured, so that an unwritable path is noticed early. */
 static FILE *open_file(const char *path)
 {
 	FILE *to = strcmp(path, "-") ? fopen(path, "w") : stdout;
@@ -74,7 +74,7 @@ static FILE *open_file(const char *path)
 	return to;
 }
 
-/* All at once: errno is that of the write that failed. */
+/* Written at once, so that errno is that of the failed write. */
 static void write_file(FILE *to, const char *path, void (*print)(FILE *to))
 {
 	char *text = NULL;
@@ -139,7 +139,10 @@ int cmd_bench(int argc, char **argv)
 		csv_file = open_file(csv);
 	if (json)
 		json_file = open_file(json);
-	/* Samples on the heap: one more mapping makes every fault of this process dearer. */
+	/*
+	 * Samples are on the heap, as one more mapping makes every fault of this process
+	 * slower.
+	 */
 	mallopt(M_MMAP_THRESHOLD, 32 * MIB);
 	clock_init(instructions);
 	for (i = 0; i < NR_BENCHES && optind == argc; i++) {

@@ -36,14 +36,14 @@ $(addprefix $(O)/tests/,libgmem_unit libgmem_valgrind): $(LIBGMEM_UNIT)
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_FLAGS) $(if $(findstring valgrind,$@),,$(SANITIZE)) -Itests $(WRAP) -o $@ $(filter %.c,$^) -lcmocka
 
-# What runs in the machine, with the library: tests/%.c, or all of tests/answers.
+# Programs that run in the machine, with the library: tests/%.c, or all of tests/answers.
 $(addprefix $(O)/tests/,$(filter-out answers,$(IN_MACHINE))): $(O)/tests/%: tests/%.c
 $(O)/tests/answers: $(wildcard tests/answers/*.[ch] tests/*.h examples/vm*.h)
 $(addprefix $(O)/tests/,$(IN_MACHINE)): $(O)/lib/libgmem.a
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_FLAGS) -static -pthread -o $@ $(SOURCES) $(O)/lib/libgmem.a
 
-# That of answers, which is of many files, would have the last one.
+# answers has many files, and its .d would be that of the last one.
 -include $(filter-out $(O)/tests/answers.d,$(wildcard $(O)/tests/*.d))
 
 # FUZZ_SECONDS=10 of random requests; failing input is kept in $O/tests/fuzz.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * A VM with one memory, which each answer makes or finds, and what a process may do with it.
- * What fails unexpectedly ends the process.
+ * A VM with one memory, which each answer creates or finds, and what a process may do with
+ * it. Unexpected failures end the process.
  */
 #ifndef TESTS_ANSWERS_H
 #define TESTS_ANSWERS_H
@@ -35,7 +35,10 @@ extern void *signal_address;
 /* Does @is_right hold in a child? */
 bool in_child(bool (*is_right)(void));
 
-/* The answers, each in the file of its name; these go on with the VM of the one before. */
+/*
+ * The answers, each in the file of its name; these continue with the VM of the previous
+ * one.
+ */
 void processes(void);
 int after_exec(char **argv);
 void slots(void);

@@ -103,8 +103,8 @@ static bool gmem_bitmap_is_one_leaf(pgoff_t start, pgoff_t end)
 }
 
 /*
- * How many bits of @mask that has changed.  Readers of other bits in the same word run
- * at the same time, hence the marked accesses.  No other writer does.
+ * Returns how many bits of @mask have changed.  Readers of other bits in the same word
+ * run at the same time, hence the marked accesses.  No other writer does.
  */
 static __always_inline pgoff_t gmem_bitmap_set_word(unsigned long *word, unsigned long mask,
 						    bool value)
@@ -112,11 +112,11 @@ static __always_inline pgoff_t gmem_bitmap_set_word(unsigned long *word, unsigne
 	unsigned long change = (value ? ~*word : *word) & mask;
 
 	WRITE_ONCE(*word, *word ^ change);
-	/* Mostly a whole word, and to count its bits costs more than to look. */
+	/* Mostly a whole word, whose bits cost more to count than to compare. */
 	return change == ~0UL ? BITS_PER_LONG : hweight_long(change);
 }
 
-/* How many bits of [first, end) that has changed. */
+/* Returns how many bits of [first, end) have changed. */
 static pgoff_t gmem_bitmap_set_bits(struct leaf *leaf, unsigned int first,
 				    unsigned int end, bool value)
 {
@@ -191,7 +191,7 @@ static pgoff_t gmem_bitmap_count(const void *entry, unsigned int level, bool val
 	return count;
 }
 
-/* Free what no new reader can find any more, and nothing below it. */
+/* Free an entry that no new reader can find any more, but nothing below it. */
 static void gmem_bitmap_free_entry(struct kvm_gmem_bitmap *bitmap, void *entry,
 				   unsigned int level)
 {
@@ -200,7 +200,7 @@ static void gmem_bitmap_free_entry(struct kvm_gmem_bitmap *bitmap, void *entry,
 	cond_resched();
 }
 
-/* The same, and all that is below it. */
+/* The same, and everything below it. */
 static void gmem_bitmap_free_tree(struct kvm_gmem_bitmap *bitmap, void *entry,
 				  unsigned int level)
 {
@@ -364,7 +364,7 @@ static void gmem_bitmap_take_spare(struct kvm_gmem_bitmap *bitmap, pgoff_t start
 		gmem_bitmap_coarsen(bitmap, &bitmap->root, bitmap->height, spare);
 }
 
-/* Set [start, end), which is part of @leaf.  How many pages that has changed. */
+/* Set [start, end), which is part of @leaf.  Returns how many pages have changed. */
 static pgoff_t gmem_bitmap_store_leaf(struct kvm_gmem_bitmap *bitmap, struct leaf *leaf,
 				      pgoff_t start, pgoff_t end, bool value)
 {
@@ -415,7 +415,7 @@ static pgoff_t gmem_bitmap_store(struct kvm_gmem_bitmap *bitmap, void __rcu **en
 	for (child = base + i * below; child <= last; child += below, i++) {
 		void *old_below = entry_protected(&node->entries[i]);
 
-		/* Most are uniform, and stay so. */
+		/* Most entries are uniform, and stay so. */
 		if (old_below == uniform(value))
 			continue;
 
@@ -467,7 +467,7 @@ bool kvm_gmem_bitmap_test(const struct kvm_gmem_bitmap *bitmap, pgoff_t index)
 	const struct leaf *leaf;
 	unsigned int level;
 
-	/* Most files have one value, and nothing that could go away. */
+	/* Most files have one value, and no spare leaf that could go away. */
 	if (is_uniform(root))
 		return root == uniform(true);
 
@@ -584,7 +584,7 @@ int kvm_gmem_bitmap_reserve(struct kvm_gmem_bitmap *bitmap, pgoff_t start,
 	gmem_bitmap_take_spare(bitmap, start, end);
 
 	r = gmem_bitmap_refine(bitmap, start, value, err_index);
-	/* A leaf that @start lies within is one for @end, too. */
+	/* If @start is inside a leaf, that leaf is refined for @end, too. */
 	if (!r && (IS_ALIGNED(start, LEAF_PAGES) || !gmem_bitmap_is_one_leaf(start, end)))
 		r = gmem_bitmap_refine(bitmap, end, value, err_index);
 	if (r) {

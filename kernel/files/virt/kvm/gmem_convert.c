@@ -785,7 +785,10 @@ static int gmem_convert_try_file(struct request *rq)
 static long gmem_convert_file_ioctl(struct kvm *kvm, struct inode *inode,
 				    struct kvm_memory_attributes2 __user *uattrs)
 {
-	/* Each is written whole before it is read: clearing them first would show. */
+	/*
+	 * Each is written as a whole before it is read; clearing them first would cost
+	 * noticeable time.
+	 */
 	struct kvm_memory_attributes2 attrs __uninitialized;
 	struct request rq __uninitialized;
 	struct part part __uninitialized;

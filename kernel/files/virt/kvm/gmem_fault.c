@@ -70,7 +70,7 @@ static unsigned long gmem_fault_unmapped(struct vm_fault *vmf, pgoff_t first,
 	return pages;
 }
 
-/* A hint: in memory that is touched for the first time there is nothing around. */
+/* A hint: memory that is touched for the first time has no neighbours. */
 static bool gmem_fault_skips_around(struct inode *inode)
 {
 	struct kvm_gmem_state *state = kvm_gmem_state(inode);
