@@ -238,34 +238,19 @@ API int gmem_unbind(struct gmem_vm *vm, uint64_t gpa, const struct gmem_bind_opt
 	return r;
 }
 
-/* Any binding of @gmem, or NULL.  @lock is held. */
-static const struct binding *any_binding(const struct gmem *gmem)
-{
-	const struct gmem_vm *vm = gmem->vm;
-	size_t i;
-
-	for (i = 0; i < vm->nr_bindings; i++) {
-		if (vm->bindings[i].gmem == gmem)
-			return &vm->bindings[i];
-	}
-
-	return NULL;
-}
-
 /* -errno: a living VM (hence not -EIO) still has a slot of it. */
 static int unbind_all(struct gmem *gmem)
 {
 	struct turn turn = { .gmem = gmem, .offset_end = gmem->size };
 	struct gmem_vm *vm = gmem->vm;
-	const struct binding *b;
 	int r, error = 0;
 	uint64_t gpa;
 
 	take_turn(vm, &turn, NULL);
 	/* Start from the beginning each time, as others may bind and unbind meanwhile. */
-	while ((b = any_binding(gmem))) {
-		gpa = b->gpa;
-		r = remove_binding(vm, b, true);
+	while (gmem->bindings) {
+		gpa = gmem->bindings->gpa;
+		r = remove_binding(vm, gmem->bindings, true);
 		if (!r)
 			continue;
 		/* A slot that KVM does not delete is forgotten all the same. */

@@ -13,7 +13,7 @@ static size_t position(const struct gmem_vm *vm, uint64_t gpa)
 
 	while (low < high) {
 		middle = low + (high - low) / 2;
-		if (vm->bindings[middle].gpa + (vm->bindings[middle].size - 1) < gpa)
+		if (vm->bindings[middle]->gpa + (vm->bindings[middle]->size - 1) < gpa)
 			low = middle + 1;
 		else
 			high = middle;
@@ -26,19 +26,14 @@ const struct binding *binding_at(const struct gmem_vm *vm, uint64_t gpa)
 {
 	size_t i = position(vm, gpa);
 
-	return i < vm->nr_bindings ? &vm->bindings[i] : NULL;
+	return i < vm->nr_bindings ? vm->bindings[i] : NULL;
 }
 
 const struct binding *binding_of(const struct gmem *gmem, uint64_t offset, uint64_t *end)
 {
-	const struct gmem_vm *vm = gmem->vm;
 	const struct binding *b;
-	size_t i;
 
-	for (i = 0; i < vm->nr_bindings; i++) {
-		b = &vm->bindings[i];
-		if (b->gmem != gmem)
-			continue;
+	for (b = gmem->bindings; b; b = b->next) {
 		if (offset >= b->offset && offset - b->offset < b->size)
 			return b;
 		if (b->offset > offset && b->offset < *end)
@@ -51,19 +46,17 @@ const struct binding *binding_of(const struct gmem *gmem, uint64_t offset, uint6
 /* A page of a memory is bound only once, so that it has one gpa. */
 int binding_check(const struct gmem_vm *vm, const struct binding *new)
 {
-	const struct binding *b;
+	const struct binding *b = binding_at(vm, new->gpa);
 	size_t i;
 
-	for (i = 0; i < vm->nr_bindings; i++) {
-		b = &vm->bindings[i];
-		if (new->gpa < b->gpa + b->size && b->gpa < new->gpa + new->size)
+	if (b && b->gpa < new->gpa + new->size)
+		return -EEXIST;
+	for (b = new->gmem ? new->gmem->bindings : NULL; b; b = b->next) {
+		if (new->offset < b->offset + b->size && b->offset < new->offset + new->size)
 			return -EEXIST;
-		if (!new->gmem || !b->gmem)
-			continue;
-		if (new->has_slot && b->has_slot && new->slot == b->slot)
-			return -EEXIST;
-		if (new->gmem == b->gmem && new->offset < b->offset + b->size &&
-		    b->offset < new->offset + new->size)
+	}
+	for (i = 0; new->has_slot && i < vm->nr_bindings; i++) {
+		if (vm->bindings[i]->has_slot && vm->bindings[i]->slot == new->slot)
 			return -EEXIST;
 	}
 
@@ -73,15 +66,25 @@ int binding_check(const struct gmem_vm *vm, const struct binding *new)
 int binding_insert(struct gmem_vm *vm, const struct binding *new)
 {
 	size_t i = position(vm, new->gpa);
-	struct binding *bindings;
+	struct binding **bindings, **at, *b = malloc(sizeof(*b));
 
 	bindings = realloc(vm->bindings, (vm->nr_bindings + 1) * sizeof(*bindings));
-	if (!bindings)
+	if (bindings)
+		vm->bindings = bindings;
+	if (!b || !bindings) {
+		free(b);
 		return -ENOMEM;
+	}
 
-	vm->bindings = bindings;
+	*b = *new;
+	if (b->gmem) {
+		for (at = &b->gmem->bindings; *at && (*at)->gpa < b->gpa; at = &(*at)->next)
+			;
+		b->next = *at;
+		*at = b;
+	}
 	memmove(bindings + i + 1, bindings + i, (vm->nr_bindings - i) * sizeof(*bindings));
-	bindings[i] = *new;
+	bindings[i] = b;
 	vm->nr_bindings++;
 	return 0;
 }
@@ -89,7 +92,14 @@ int binding_insert(struct gmem_vm *vm, const struct binding *new)
 void binding_erase(struct gmem_vm *vm, uint64_t gpa)
 {
 	size_t i = position(vm, gpa);
+	struct binding *b = vm->bindings[i], **at;
 
+	if (b->gmem) {
+		for (at = &b->gmem->bindings; *at != b; at = &(*at)->next)
+			;
+		*at = b->next;
+	}
+	free(b);
 	vm->nr_bindings--;
 	memmove(vm->bindings + i, vm->bindings + i + 1,
 		(vm->nr_bindings - i) * sizeof(*vm->bindings));

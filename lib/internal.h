@@ -33,6 +33,8 @@ void states_set(struct states *states, uint64_t start, uint64_t end, bool is_pri
 /* [gpa, gpa + size) is bound to @gmem, or excluded if that is NULL. */
 struct binding {
 	struct gmem *gmem;
+	/* The next of the same memory. */
+	struct binding *next;
 	uint64_t gpa;
 	uint64_t size;
 	uint64_t offset;
@@ -86,7 +88,7 @@ struct gmem_vm {
 	pthread_cond_t changed;
 	/* In the order in which they came, including those that wait. */
 	struct turn *turns;
-	struct binding *bindings;
+	struct binding **bindings;
 	size_t nr_bindings;
 	struct listening *listeners;
 	size_t nr_listeners;
@@ -107,6 +109,8 @@ struct gmem {
 	bool owns_files;
 	bool owns_mapping;
 	struct states states;
+	/* Where it is bound, sorted by gpa; its VM's lock protects the list. */
+	struct binding *bindings;
 };
 
 /*

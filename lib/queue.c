@@ -77,8 +77,8 @@ static bool is_bound_in(const struct gmem_vm *vm, const struct turn *gpas,
 	if (!offsets->gmem || gpas->gpa == gpas->gpa_end)
 		return false;
 
-	for (b = binding_at(vm, gpas->gpa);
-	     b && b < vm->bindings + vm->nr_bindings && b->gpa < gpas->gpa_end; b++) {
+	for (b = binding_at(vm, gpas->gpa); b && b->gpa < gpas->gpa_end;
+	     b = binding_at(vm, b->gpa + b->size)) {
 		if (b->gmem != offsets->gmem)
 			continue;
 		start = b->gpa < gpas->gpa ? gpas->gpa - b->gpa : 0;

@@ -75,6 +75,8 @@ API void gmem_vm_exit(struct gmem_vm *vm)
 	pthread_cond_destroy(&vm->changed);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm->listeners);
+	while (vm->nr_bindings)
+		free(vm->bindings[--vm->nr_bindings]);
 	free(vm->bindings);
 	free(vm);
 }
