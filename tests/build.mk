@@ -9,7 +9,7 @@ LIB_SOURCES := $(wildcard lib/*.c) $(wildcard lib/*.h)
 LIBGMEM_UNIT := $(wildcard tests/libgmem/*.[ch]) tests/fake_kvm.c tests/fake_kvm.h $(LIB_SOURCES)
 
 UNITS := gmem_bitmap_unit gmem_show_unit states_unit text_unit conversion_unit tracefs_unit
-IN_MACHINE := who hotplug top trace answers answers_readers answers_devices
+IN_MACHINE := who hotplug top trace answers answers_readers answers_devices answers_slots
 SOURCES = $(filter %.c,$^)
 
 .PHONY: unit
