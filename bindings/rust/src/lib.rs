@@ -58,7 +58,7 @@
 //!
 //! The library itself is found by pkg-config (`libgmem-dev`); [`sys`] has its C interface.  The
 //! examples are whole VMMs: `bounce.rs` and `vmm.rs` let the library make memory and slots,
-//! `adopt.rs` makes its own.
+//! `adopt.rs` makes its own, and `vfio.rs` gives its guest a device behind an IOMMU.
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
 

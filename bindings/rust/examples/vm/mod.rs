@@ -15,6 +15,8 @@ use std::ptr;
 
 pub const PAGE: u64 = 4096;
 pub const DATA_GPA: u64 = 0x10000;
+/// Where a guest with a device looks for the registers.
+pub const DEVICE_GPA: u64 = 0x40000;
 /// `KVM_X86_SW_PROTECTED_VM`
 pub const VM_TYPE: u64 = 1;
 const CODE_GPA: u64 = 0x1000;
@@ -91,7 +93,8 @@ struct Segment {
 struct Sregs {
     cs: Segment,
     ds: Segment,
-    rest: [u64; 33],
+    es: Segment,
+    rest: [u64; 30],
 }
 
 /// The beginning of `struct kvm_run`.
@@ -104,6 +107,8 @@ struct Run {
     io_direction: u8,
     io_size: u8,
     io_port: u16,
+    io_count: u32,
+    io_data_offset: u64,
 }
 
 extern "C" {
@@ -121,7 +126,7 @@ extern "C" {
 /// # Safety
 ///
 /// `argument` is what the call takes.
-unsafe fn call<T>(fd: BorrowedFd<'_>, request: c_ulong, argument: *mut T) -> Result<c_int> {
+pub unsafe fn call<T>(fd: BorrowedFd<'_>, request: c_ulong, argument: *mut T) -> Result<c_int> {
     // SAFETY: as said.
     match unsafe { ioctl(fd.as_raw_fd(), request, argument) } {
         -1 => Err(Error::last_os_error()),
@@ -130,18 +135,24 @@ unsafe fn call<T>(fd: BorrowedFd<'_>, request: c_ulong, argument: *mut T) -> Res
 }
 
 /// A call that takes a number, and no pointer.
-fn call_with(fd: BorrowedFd<'_>, request: c_ulong, number: u64) -> Result<c_int> {
+pub fn call_with(fd: BorrowedFd<'_>, request: c_ulong, number: u64) -> Result<c_int> {
     // SAFETY: no pointer.
     unsafe { call(fd, request, number as usize as *mut c_void) }
 }
 
-fn new_fd(fd: c_int) -> OwnedFd {
+/// Of a call that has just made it.
+pub fn new_fd(fd: c_int) -> OwnedFd {
     // SAFETY: a call that worked has just made it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Shared, readable and writable, until the process ends.
 pub fn map(fd: Option<BorrowedFd<'_>>, size: usize) -> Result<*mut c_void> {
+    map_from(fd, 0, size)
+}
+
+/// The same of what is at `offset`.
+pub fn map_from(fd: Option<BorrowedFd<'_>>, offset: u64, size: usize) -> Result<*mut c_void> {
     const READ_WRITE: c_int = 1 | 2;
     const SHARED: c_int = 1;
     const ANONYMOUS: c_int = 0x20;
@@ -149,7 +160,7 @@ pub fn map(fd: Option<BorrowedFd<'_>>, size: usize) -> Result<*mut c_void> {
     let fd = fd.map_or(-1, |fd| fd.as_raw_fd());
 
     // SAFETY: somewhere new.
-    let hva = unsafe { mmap(ptr::null_mut(), size, READ_WRITE, flags, fd, 0) };
+    let hva = unsafe { mmap(ptr::null_mut(), size, READ_WRITE, flags, fd, offset as i64) };
     match hva as isize {
         -1 => Err(Error::last_os_error()),
         _ => Ok(hva),
@@ -241,6 +252,55 @@ pub const SAYS_HI: &[u8] = &[
     0xf4, // hlt
 ];
 
+/// `KVM_HC_MAP_GPA_RANGE` of the data's pages from `page` on: bit 4 of `attributes` is private.
+fn map_gpa_range(code: &mut Vec<u8>, page: u8, pages: u8, attributes: u8) {
+    code.extend([0x66, 0xb8, KVM_HC_MAP_GPA_RANGE, 0, 0, 0]); // mov eax, ..
+    code.extend([0x66, 0xbb, 0, page << 4, (DATA_GPA >> 16) as u8, 0]); // mov ebx, ..
+    code.extend([0x66, 0xb9, pages, 0, 0, 0]); // mov ecx, ..
+    code.extend([0x66, 0xba, attributes, 0, 0, 0]); // mov edx, ..
+    code.extend([0x0f, 0x01, 0xd9]); // vmmcall
+}
+
+/// The registers of QEMU's edu, from es: source 0x80, destination 0x88, count 0x90, command 0x98.
+/// It has memory of its own at 0x40000, to which half a page goes, and from there to another page.
+fn copy_by_device(code: &mut Vec<u8>, from: u8, to: u8) {
+    let mut set = |reg: u8, b1: u8, b2: u8, b0: u8| {
+        code.extend([0x26, 0x66, 0xc7, 0x06, reg, 0, b0, b1, b2, 0]); // mov dword es:[reg], ..
+        if reg == 0x98 {
+            code.extend([0x26, 0x66, 0xa1, 0x98, 0]); // again: mov eax, es:[0x98]
+            code.extend([0xa8, 1, 0x75, 0xf7]); //         test al, 1; jnz again
+        }
+    };
+    let data = (DATA_GPA >> 16) as u8;
+    for (source, destination, command) in [
+        ((from << 4, data), (0, 4), 1), // to the device
+        ((0, 4), (to << 4, data), 3),   // from it
+    ] {
+        set(0x80, source.0, source.1, 0);
+        set(0x88, destination.0, destination.1, 0);
+        set(0x90, 8, 0, 0);
+        set(0x98, 0, 0, command);
+    }
+}
+
+/// Shares pages 1 and 2, writes "DMA" to the first, has the device copy it to the other, rings;
+/// takes page 2 back, writes 's' there, has it copied again, rings with what is there then.
+pub fn has_a_device() -> Vec<u8> {
+    let mut code = Vec::new();
+    map_gpa_range(&mut code, 1, 2, 0);
+    for (at, c) in b"DMA".iter().enumerate() {
+        code.extend([0xc6, 0x06, at as u8, 1 << 4, *c]); // mov byte [0x1000 + at], c
+    }
+    copy_by_device(&mut code, 1, 2);
+    code.extend([0xe6, BELL as u8]); // out BELL, al
+    map_gpa_range(&mut code, 2, 1, 1 << 4);
+    code.extend([0xc6, 0x06, 0, 2 << 4, b's']); // mov byte [0x2000], 's'
+    copy_by_device(&mut code, 1, 2);
+    code.extend([0xa0, 0, 2 << 4]); // mov al, [0x2000]
+    code.extend([0xe6, BELL as u8, 0xf4]); // out BELL, al; hlt
+    code
+}
+
 /// What the guest has done that is not about memory.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
@@ -296,10 +356,26 @@ impl Vm {
         unsafe { call(self.fd.as_fd(), KVM_SET_USER_MEMORY_REGION2, &mut region) }.map(drop)
     }
 
+    /// Ordinary memory, or a device's registers, as a slot of the VMM's.
+    ///
+    /// # Safety
+    ///
+    /// `size` bytes from `hva` on are mapped until the process ends, and the guest's.
+    pub unsafe fn add_ordinary_slot(
+        &self,
+        slot: u32,
+        gpa: u64,
+        hva: *mut c_void,
+        size: u64,
+    ) -> Result<()> {
+        let mut region = Region { slot, flags: 0, gpa, size, hva: hva as u64 };
+        // SAFETY: the struct is that of the call, and the memory as the caller says.
+        unsafe { call(self.fd.as_fd(), KVM_SET_USER_MEMORY_REGION, &mut region) }.map(drop)
+    }
+
     /// Let the vCPU start with `code`.
     pub fn start(&self, code: &[u8]) -> Result<()> {
         let page = map(None, PAGE as usize)?;
-        let mut region = Region { slot: 0, flags: 0, gpa: CODE_GPA, size: PAGE, hva: page as u64 };
         let mut cap = Cap {
             cap: KVM_CAP_EXIT_HYPERCALL,
             flags: 0,
@@ -312,7 +388,7 @@ impl Vm {
         // numbers only.
         unsafe {
             ptr::copy_nonoverlapping(code.as_ptr(), page.cast(), code.len());
-            call(self.fd.as_fd(), KVM_SET_USER_MEMORY_REGION, &mut region)?;
+            self.add_ordinary_slot(0, CODE_GPA, page, PAGE)?;
             call(self.fd.as_fd(), KVM_ENABLE_CAP, &mut cap)?;
 
             let mut sregs: Sregs = std::mem::zeroed();
@@ -321,6 +397,8 @@ impl Vm {
             sregs.cs.selector = (CODE_GPA >> 4) as u16;
             sregs.ds.base = DATA_GPA;
             sregs.ds.selector = (DATA_GPA >> 4) as u16;
+            sregs.es.base = DEVICE_GPA;
+            sregs.es.selector = (DEVICE_GPA >> 4) as u16;
             call(self.vcpu.as_fd(), KVM_SET_SREGS, &mut sregs)?;
             call(self.vcpu.as_fd(), KVM_SET_REGS, &mut regs)?;
         }
@@ -354,6 +432,14 @@ impl Vm {
                 _ => Err(format!("the guest ended with exit reason {reason}").into()),
             };
         }
+    }
+}
+
+impl Vm {
+    /// The byte with which the guest rang.
+    pub fn rang_with(&self) -> u8 {
+        // SAFETY: mapped, of the exit before, and the vCPU does not run.
+        unsafe { *self.run.cast::<u8>().add((*self.run).io_data_offset as usize) }
     }
 }
 
