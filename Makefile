@@ -81,7 +81,8 @@ test: ## run lint, unit tests, and the suite in the machine
 test-arm64: ## run the suite, the command and the examples there; needs the same
 	@$(MAKE) --no-print-directory ARCH=arm64 kernel
 	@ARCH=arm64 vm/selftests
-	@$(MAKE) -s ARCH=arm64 cli examples boot-linux
+	@vm/packages rustc cargo pkg-config
+	@$(MAKE) -s ARCH=arm64 cli examples boot-linux rust-example
 	@tests/arm64
 
 .PHONY: test-arm64-debug

@@ -46,6 +46,21 @@ $(RUST_EXAMPLES) &: $(RUST_SOURCES) $(STAGE)/lib/pkgconfig/libgmem.pc
 	cp $(patsubst $(O)/rust/examples/%,$(O)/rust/machine/x86_64-unknown-linux-gnu/release/examples/%,$(RUST_EXAMPLES)) \
 		$(O)/rust/examples/
 
+# One of them for arm64 as well: rustc is the host's, with arm64's standard library in the sysroot.
+ifeq ($(ARCH),arm64)
+RUST_CROSS := -C target-feature=+crt-static -C linker=$(CROSS_COMPILE)gcc --sysroot=$(SYSROOT)
+
+$(O)/rust-arm64/examples/vmm: $(RUST_SOURCES) $(STAGE)/lib/pkgconfig/libgmem.pc
+	PKG_CONFIG_PATH=$(STAGE)/lib/pkgconfig RUSTFLAGS="$(RUST_CROSS)" \
+		$(CARGO) build --example vmm --release --target aarch64-unknown-linux-gnu \
+		--target-dir $(O)/rust-arm64/machine $(RUST_FLAGS)
+	@mkdir -p $(@D)
+	cp $(O)/rust-arm64/machine/aarch64-unknown-linux-gnu/release/examples/vmm $@
+
+.PHONY: rust-example
+rust-example: $(O)/rust-arm64/examples/vmm ## the one that is for arm64, too: ARCH=arm64
+endif
+
 # What Debian's librust-*-dev have, each crate in a directory that cargo takes for a registry.
 .PHONY: install-rust
 install-rust: ## install the source of the crates in PREFIX/share/cargo/registry

@@ -31,7 +31,7 @@ ELF_MACHINE=AArch64
 DEB_ARCH=arm64
 
 ARCH_PACKAGES="qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
-SYSROOT_PACKAGES="busybox-static libpng-dev zlib1g-dev libfdt-dev"
+SYSROOT_PACKAGES="busybox-static libpng-dev zlib1g-dev libfdt-dev libstd-rust-dev"
 
 OURS=(gmem_contents_test gmem_convert_test gmem_count_test gmem_deadline_test gmem_error_test
 	gmem_fault_around_test gmem_fault_test gmem_fdinfo_test gmem_host_test gmem_mapping_test

@@ -9,7 +9,7 @@ mod vm;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     use gmem::{AdoptOptions, BindOptions, ConvertOptions, Errno, Mechanism, State, VmOptions};
     use std::os::unix::io::AsFd;
-    use vm::{Event, DATA_GPA, PAGE, SAYS_HI, VM_TYPE};
+    use vm::{says_hi, Event, DATA_GPA, PAGE, VM_TYPE};
 
     const SIZE: u64 = 16 * PAGE;
 
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ram.bind(None, DATA_GPA, 0, SIZE, &BindOptions::new())?;
     // SAFETY: it is mapped until the process ends, for the guest.
     unsafe { vm.set_slot(hva, SIZE, file.as_fd()) }?;
-    vm.start(SAYS_HI)?;
+    vm.start(&memories, &says_hi())?;
 
     let convert = ConvertOptions::new();
     assert_eq!(vm.run(&memories, &convert)?, Event::Rang);

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let buffer = memories.create(PAGE, State::Shared)?;
     buffer.bind(Some(1), DATA_GPA, 0, PAGE, &Default::default())?;
     let hva = buffer.map(&Default::default())?;
-    vm.start(TO_UPPER_CASE)?;
+    vm.start(&memories, TO_UPPER_CASE)?;
 
     println!("host writes:  request");
     hva.write_bytes(0, b"request\0")?;

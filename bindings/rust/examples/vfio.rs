@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // And the device's path to the guest: what is shared, now and later.
     let iommu = memories.add_iommu(&device.iommu, device.ioas_id)?;
-    vm.start(&vm::has_a_device())?;
+    vm.start(&memories, &vm::has_a_device())?;
 
     let options = ConvertOptions::new();
     assert_eq!(vm.run(&memories, &options)?, Event::Rang);

@@ -2,13 +2,13 @@
 //! The smallest VMM for a guest with private memory, and a listener that is told of what the guest
 //! shares.  All memory begins private; the guest asks for one page to be shared, leaves a message
 //! there, rings, and takes the page back.  The VMM only has to pass exits to `Vm::handle_exit()`.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod vm;
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     use gmem::{ConvertOptions, Errno, Listener, ListenerOptions, Range, State, VmOptions};
-    use vm::{Event, DATA_GPA, PAGE, SAYS_HI, VM_TYPE};
+    use vm::{says_hi, Event, DATA_GPA, PAGE, VM_TYPE};
 
     /// A back end would map and unmap here.
     struct BackEnd;
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ram.bind(Some(1), DATA_GPA, 0, ram.size(), &Default::default())?;
     let _back_end = memories.add_listener(BackEnd, &ListenerOptions::new().replay(true))?;
     let hva = ram.map(&Default::default())?;
-    vm.start(SAYS_HI)?;
+    vm.start(&memories, &says_hi())?;
 
     let options = ConvertOptions::new();
     assert_eq!(vm.run(&memories, &options)?, Event::Rang);
@@ -53,8 +53,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn main() {
-    println!("its guest is for x86");
+    println!("its guest is for x86 and arm64");
     std::process::exit(4);
 }
