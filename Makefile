@@ -74,7 +74,7 @@ test: ## run lint, unit tests, and the suite in the machine
 	@tests/promtool --version >/dev/null
 	@vm/build release
 	@vm/selftests
-	@$(MAKE) -s lib cli unit examples rust-examples $(O)/docs/scene
+	@$(MAKE) -s lib cli unit examples rust-examples manual-programs $(O)/docs/scene
 	@tests/test
 
 .PHONY: test-arm64

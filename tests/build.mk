@@ -43,6 +43,18 @@ $(addprefix $(O)/tests/,$(IN_MACHINE)): $(O)/lib/libgmem.a
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_FLAGS) -static -pthread -o $@ $(SOURCES) $(O)/lib/libgmem.a
 
+# The programs of the manual, as a reader of it builds them.
+MANUAL := libgmem gmem_adopt
+
+.PHONY: manual-programs
+manual-programs: $(addprefix $(O)/tests/manual/,$(MANUAL))
+
+$(O)/tests/manual/%: man/%.3 man/program $(O)/stage/lib/pkgconfig/libgmem.pc
+	@mkdir -p $(@D)
+	man/program $< >$@.c
+	$(CC) -Wall -Wextra -isystem $(O)/headers/include -static -o $@ $@.c \
+		$$(PKG_CONFIG_PATH=$(O)/stage/lib/pkgconfig pkg-config --static --cflags --libs libgmem)
+
 # answers has many files, and its .d would be that of the last one.
 -include $(filter-out $(O)/tests/answers.d,$(wildcard $(O)/tests/*.d))
 

@@ -35,6 +35,19 @@
 //! # }
 //! ```
 //!
+//! # In a project
+//!
+//! With Debian's `librust-gmem-dev` and the configuration of cargo that `libgmem(3)` has, or with the
+//! source beside it, in `Cargo.toml`:
+//!
+//! ```toml
+//! [dependencies]
+//! gmem = "0.2"                                # or { path = "../gmem/bindings/rust" }
+//! ```
+//!
+//! pkg-config has to find `libgmem.pc`, which `PKG_CONFIG_PATH` helps with: that of `make install` is
+//! in `/usr/local/lib/pkgconfig`.
+//!
 //! # Rules
 //!
 //! They are those of `<gmem.h>`, which has more details, as do `libgmem(3)`, `libgmem(7)` and the
