@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * In the machine: what libgmem(7) says of many memories: KVM waits whenever it deletes a slot, and
- * not when the VM ends.  Only ratios are judged.  TAP.
+ * not when the VM ends.  Only ratios are judged.  And the errors of gmem_create(3) and
+ * gmem_bind(3) that are KVM's.  TAP.
  */
 #include <signal.h>
 #include <sys/wait.h>
@@ -86,13 +87,11 @@ static double end_with_all(void)
 	return now() - began;
 }
 
-int main(void)
+static void costs(void)
 {
 	double many, one = 1e9, end = 1e9, seconds;
 	int i;
 
-	plan("slots", 2);
-	make_vm();
 	make(MANY);
 	many = destroy(MANY);
 	for (i = 0; i < TIMES; i++) {
@@ -110,6 +109,68 @@ int main(void)
 	       many * 1e3, one * 1e3, MANY, end * 1e3);
 	result(many > 20 * one, "many_small_memories_take_longer_than_one_large");
 	result(many > 3 * end, "process_that_ends_does_not_wait_for_each");
+}
+
+/* ---- Errors ---------------------------------------------------------------------- */
+
+static int bind_at(uint32_t slot, uint64_t gpa)
+{
+	return gmem_bind(memory[0], slot, gpa, 0, PAGE);
+}
+
+/* In a child; the library is not for it, and says so as long as it is not about memory. */
+static int create_in_child(void)
+{
+	int status;
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	check(sys(child), "fork");
+	if (!child)
+		_exit(-gmem_create(memories, PAGE, NULL, &memory[1]));
+	waitpid(child, &status, 0);
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : 0;
+}
+
+static void errors(void)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = 7, .guest_phys_addr = BASE, .memory_size = PAGE,
+	};
+	struct gmem_map_opts taken = GMEM_INIT(struct gmem_map_opts);
+	struct gmem_map_opts anonymous = GMEM_INIT(struct gmem_map_opts);
+	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *hva;
+
+	check(page == MAP_FAILED ? -errno : 0, "mmap");
+	region.userspace_addr = (uintptr_t)page;
+	check(sys(ioctl(vm.fd, KVM_SET_USER_MEMORY_REGION, &region)), "a slot of the caller's");
+	check(gmem_create(memories, PAGE, NULL, &memory[0]), "gmem_create");
+	taken.address = page;
+	taken.mmap_flags = MAP_FIXED_NOREPLACE;
+	result(gmem_map(memory[0], &taken, &hva) == -EEXIST, "map.address_that_is_taken_is_eexist");
+	anonymous.mmap_flags = MAP_ANONYMOUS;
+	result(gmem_map(memory[0], &anonymous, &hva) == -EINVAL, "map.without_the_file_is_einval");
+	result(bind_at(1, BASE) == -EEXIST, "bind.address_of_a_slot_of_the_callers_is_eexist");
+	result(bind_at(7, BASE + PAGE) == -EINVAL, "bind.number_of_a_slot_of_the_callers_is_einval");
+	check(bind_at(1, BASE + PAGE), "gmem_bind");
+	check(gmem_create(memories, PAGE, NULL, &memory[1]), "gmem_create");
+	result(gmem_bind(memory[1], 1, BASE + 2 * PAGE, 0, PAGE) == -EEXIST,
+	       "bind.number_of_another_binding_is_eexist");
+	result(create_in_child() == -EIO, "create.in_a_child_is_eio");
+	gmem_destroy(memory[0]);
+	gmem_destroy(memory[1]);
+	close(vm.fd);
+	result(gmem_create(memories, PAGE, NULL, &memory[0]) == -EBADF, "create.of_a_closed_vm_is_ebadf");
+}
+
+int main(void)
+{
+	plan("slots", 9);
+	make_vm();
+	costs();
+	errors();
 
 	return exit_status();
 }
