@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * In the machine: what libgmem(7) says of whatever else reads a guest's memory, in place and with
- * two backings: KVM's emulator, and other processes.  And of signals.  TAP.
+ * two backings: KVM's emulator, and other processes.  And of signals, marks and live update.  TAP.
  */
+#include <linux/userfaultfd.h>
 #include <sys/time.h>
 
 #include "holders.h"
@@ -403,6 +404,102 @@ static void signals(void)
 	result(r == -EAGAIN && refusal.attempts > 1 && nr_signals, "signals.end_no_call");
 }
 
+/* ---- Marks of userfaultfd --------------------------------------------------------- */
+
+/* Linux 6.7's, which the headers of Debian 12 do not know. */
+#define WP_UNPOPULATED		(1 << 13)
+#define WP_ASYNC		(1 << 15)
+#define PAGEMAP_IS_MARKED	(1ull << 57)
+
+static void mark_all(void)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = WP_UNPOPULATED | WP_ASYNC };
+	struct uffdio_register range = {
+		.range = { (uintptr_t)hva, PAGES * PAGE }, .mode = UFFDIO_REGISTER_MODE_WP,
+	};
+	struct uffdio_writeprotect mark = {
+		.range = range.range, .mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	check(sys(fd), "userfaultfd");
+	check(sys(ioctl(fd, UFFDIO_API, &api)), "UFFDIO_API");
+	check(sys(ioctl(fd, UFFDIO_REGISTER, &range)), "UFFDIO_REGISTER");
+	check(sys(ioctl(fd, UFFDIO_WRITEPROTECT, &mark)), "UFFDIO_WRITEPROTECT");
+}
+
+static bool is_marked(uint64_t page)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	check(pread(fd, &entry, sizeof(entry), ((uintptr_t)hva / PAGE + page) * sizeof(entry)) ==
+	      sizeof(entry) ? 0 : EIO, "pagemap");
+	close(fd);
+	return entry & PAGEMAP_IS_MARKED;
+}
+
+static void marks(void)
+{
+	make_vm(GMEM_IN_PLACE);
+	make_code_page();
+	memset(hva, 's', PAGES * PAGE);
+	mark_all();
+	hva[PAGE] = 'h';
+	result(is_marked(0) && !is_marked(1), "dirty_log.host_writes_are_tracked_by_userfaultfd");
+	result(run(writes_p, sizeof(writes_p), false) == KVM_EXIT_HLT && is_marked(0) &&
+	       look(hva) == 'p' && is_marked(0), "dirty_log.guest_writes_are_not_seen_by_it");
+}
+
+/* ---- Live update with two backings ------------------------------------------------- */
+
+/* mov al, es:[0]; out BELL, al */
+static const uint8_t shows_byte[] = { 0x26, 0xa0, 0, 0, 0xe6, BELL, HLT };
+
+/* As the VMM saves them: a bit for each page. */
+static uint64_t save_states(struct gmem *memory)
+{
+	struct gmem_range range = GMEM_INIT(struct gmem_range);
+	uint64_t states = 0, at, page;
+
+	for (at = 0; at < PAGES * PAGE; at += range.size) {
+		check(gmem_lookup(memory, at, &range), "gmem_lookup");
+		for (page = at / PAGE; page < (at + range.size) / PAGE; page++)
+			states |= (range.attributes == GMEM_PRIVATE) << page;
+	}
+	return states;
+}
+
+static void live_update_in_two_backings(void)
+{
+	struct gmem_adopt_opts opts = GMEM_INIT(struct gmem_adopt_opts);
+	int private_fd, shared_fd;
+	uint64_t states;
+	void *again;
+	bool wrote;
+
+	make_vm(GMEM_TWO_BACKINGS);
+	make_code_page();
+	memset(hva, 's', PAGES * PAGE);
+	check(convert(0, 1, GMEM_PRIVATE), "to private");
+	check(convert(5, 3, GMEM_PRIVATE), "to private");
+	wrote = run(writes_p, sizeof(writes_p), false) == KVM_EXIT_HLT;
+	private_fd = fcntl(gmem_private_fd(ram), F_DUPFD_CLOEXEC, 0);
+	shared_fd = fcntl(gmem_shared_fd(ram), F_DUPFD_CLOEXEC, 0);
+	states = save_states(ram);
+	gmem_destroy(ram);
+
+	opts.private_pages = &states;
+	check(gmem_adopt(memories, PAGES * PAGE, private_fd, shared_fd, &opts, &ram), "gmem_adopt");
+	check(gmem_bind(ram, SLOT, DATA_GPA, 0, PAGES * PAGE), "gmem_bind");
+	check(gmem_map(ram, &again), "gmem_map");
+	hva = again;
+	result(wrote && states == 0xe1 && save_states(ram) == states && look(hva + PAGE) == 's' &&
+	       run(shows_byte, sizeof(shows_byte), false) == KVM_EXIT_IO &&
+	       *((char *)vm.run + vm.run->io.data_offset) == 'p',
+	       "live_update.two_backings.saved_states_are_adopted");
+}
+
 int main(void)
 {
 	static const struct {
@@ -412,10 +509,11 @@ int main(void)
 		{ 1, code_in_two_backings }, { 2, code_in_place }, { 2, operands },
 		{ 1, operands_in_two_backings }, { 2, page_tables }, { 1, proc_mem_in_place },
 		{ 1, proc_mem_in_two_backings }, { 2, other_processes }, { 1, signals },
+		{ 2, marks }, { 1, live_update_in_two_backings },
 	};
 	size_t i;
 
-	plan("readers", 13);
+	plan("readers", 16);
 	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		if (!plan_alone(parts[i].nr))
 			continue;
