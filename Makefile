@@ -63,7 +63,7 @@ run: ## boot the kernel and show a guest whose memory is converted in place
 	@vm/run $(O)/cli$(SUFFIX)/gmem demo
 
 .PHONY: run-arm64
-run-arm64: ## boot a protected Linux on one guest_memfd, on an emulated arm64; needs gcc-aarch64-linux-gnu, qemu-system-arm
+run-arm64: ## boot a protected Linux on one guest_memfd, on an emulated arm64; needs gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-system-arm
 	@$(MAKE) --no-print-directory ARCH=arm64 kernel
 	@$(MAKE) -s ARCH=arm64 boot-linux
 	@examples/boot-linux/run
