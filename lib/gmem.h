@@ -657,7 +657,8 @@ int gmem_rebuild(struct gmem *gmem);
  *
  * In a protected VM of arm64, the hypercall by which the guest agrees to share a page, or
  * takes it back, is a memory fault, too.  It needs no answer: the guest executes it again
- * when the vCPU runs, until the page has been converted.
+ * when the vCPU runs, until the page has been converted.  It expects its contents to stay:
+ * use GMEM_PRESERVE.  -EPERM: another vCPU has taken the page back; run the vCPU again.
  *
  * 0: the exit was handled; run the vCPU again.  1: it was another exit, which the caller
  * handles, as it does any other @run_error: -EHWPOISON is a page with a memory error, or one
