@@ -24,13 +24,21 @@ static void store_both(struct kvm_gmem_bitmap *bitmap, pgoff_t start, pgoff_t en
 	pgoff_t err_index = -1, nr_changed = 0, nr_true = bitmap->nr_true, i;
 
 	assert_int_equal(kvm_gmem_bitmap_reserve(bitmap, start, end, value, &err_index), 0);
-	for (i = start; i < end && i < MODEL_PAGES; i++) {
+	for (i = start; i < end && i < bitmap->nr_pages; i++) {
 		nr_changed += model[i] != value;
 		model[i] = value;
 	}
 	assert_int_equal(kvm_gmem_bitmap_commit(bitmap, start, end, value), nr_changed);
 	assert_int_equal(bitmap->nr_true, value ? nr_true + nr_changed : nr_true - nr_changed);
 	assert_int_equal(bitmap->nr_bytes, shim_allocated);
+}
+
+static void store_one(struct kvm_gmem_bitmap *bitmap, pgoff_t index, bool value)
+{
+	pgoff_t err_index;
+
+	assert_int_equal(kvm_gmem_bitmap_reserve(bitmap, index, index + 1, value, &err_index), 0);
+	kvm_gmem_bitmap_commit(bitmap, index, index + 1, value);
 }
 
 static void expect_model(struct kvm_gmem_bitmap *bitmap)
@@ -70,25 +78,47 @@ static void seed_random(void)
 	srand(s);
 }
 
-static void random_ranges(pgoff_t nr_pages, int rounds)
+/* What a file of one state may keep: a leaf, and the nodes above it. */
+static long one_path(const struct kvm_gmem_bitmap *bitmap)
+{
+	return sizeof(struct leaf) + bitmap->height * sizeof(struct node);
+}
+
+static void store_in_pieces(struct kvm_gmem_bitmap *bitmap, bool value)
+{
+	pgoff_t start, end;
+
+	for (start = 0; start < bitmap->nr_pages; start = end) {
+		end = start + 1 + near_boundary(bitmap->nr_pages - start);
+		store_both(bitmap, start, end, value);
+	}
+}
+
+static void random_ranges(pgoff_t nr_pages, bool value, int rounds)
 {
 	struct kvm_gmem_bitmap bitmap;
-	pgoff_t a, b;
+	pgoff_t a, b, end;
 	int i;
 
-	kvm_gmem_bitmap_init(&bitmap, nr_pages, false);
-	memset(model, 0, sizeof(model));
+	kvm_gmem_bitmap_init(&bitmap, nr_pages, value);
+	memset(model, value, sizeof(model));
 	for (i = 0; i < rounds; i++) {
 		a = near_boundary(nr_pages);
 		b = near_boundary(nr_pages);
 		if (rand() % 4 == 0)
 			b = a;
-		store_both(&bitmap, min(a, b), max(a, b) + 1, rand() % 2);
+		end = max(a, b) + 1;
+		if (end == nr_pages)
+			end += rand() % 3;
+		store_both(&bitmap, min(a, b), end, rand() % 2);
 		if (i % 50 == 0)
 			expect_model(&bitmap);
 	}
 	expect_model(&bitmap);
-	store_both(&bitmap, 0, nr_pages, true);
+	store_in_pieces(&bitmap, !value);
+	expect_model(&bitmap);
+	assert_true(shim_allocated <= one_path(&bitmap));
+	store_both(&bitmap, 0, nr_pages, value);
 	expect_model(&bitmap);
 	assert_int_equal(shim_allocated, 0);
 	kvm_gmem_bitmap_destroy(&bitmap);
@@ -98,10 +128,11 @@ static void random_ranges_match_a_plain_array(void **state)
 {
 	(void)state;
 	seed_random();
-	random_ranges(MODEL_PAGES, 3000);
+	random_ranges(MODEL_PAGES, false, 3000);
+	random_ranges(MODEL_PAGES, true, 1000);
 }
 
-/* Few leaves, so that the one that stays is often the one that is needed next. */
+/* Few leaves, so that the one that stays is often one that is needed next. */
 static void random_ranges_over_few_leaves_match_a_plain_array(void **state)
 {
 	pgoff_t leaves;
@@ -109,7 +140,21 @@ static void random_ranges_over_few_leaves_match_a_plain_array(void **state)
 	(void)state;
 	seed_random();
 	for (leaves = 1; leaves <= 5; leaves++)
-		random_ranges(leaves * LEAF_PAGES, 5000);
+		random_ranges(leaves * LEAF_PAGES, leaves % 2, 5000);
+}
+
+/* Beside the last page there are bits, or entries, of pages that do not exist. */
+static void random_ranges_in_files_of_odd_sizes_match_a_plain_array(void **state)
+{
+	static const pgoff_t sizes[] = { 1, 63, 65, 1000, 1023, 1025, 65535, 65537 };
+	unsigned int i;
+
+	(void)state;
+	seed_random();
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		random_ranges(sizes[i], false, 1000);
+		random_ranges(sizes[i], true, 1000);
+	}
 }
 
 /* The leaf that stays is reserved, and another takes its place within the store. */
@@ -128,18 +173,81 @@ static void what_is_reserved_stays_until_it_is_committed(void **state)
 	kvm_gmem_bitmap_destroy(&bitmap);
 }
 
-/* What a file of one state may keep: a leaf, and the nodes above it. */
-static long one_path(const struct kvm_gmem_bitmap *bitmap)
+/* The leaf that stays is reserved, and so is a stretch that has no use for it. */
+static void what_is_reserved_with_a_mask_stays_until_it_is_committed(void **state)
 {
-	return sizeof(struct leaf) + bitmap->height * sizeof(struct node);
+	const pgoff_t nr_pages = 4 * LEAF_PAGES;
+	struct kvm_gmem_bitmap bitmap, mask;
+	pgoff_t err_index;
+	int r;
+
+	(void)state;
+	kvm_gmem_bitmap_init(&mask, nr_pages, false);
+	memset(model, 0, sizeof(model));
+	store_both(&mask, 512, 3 * LEAF_PAGES, true);
+	kvm_gmem_bitmap_init(&bitmap, nr_pages, false);
+	store_one(&bitmap, 5, true);
+	store_one(&bitmap, 5, false);
+
+	r = kvm_gmem_bitmap_reserve_masked(&bitmap, &mask, true, 0, nr_pages, true, &err_index);
+	assert_int_equal(r, 0);
+	kvm_gmem_bitmap_commit_masked(&bitmap, &mask, true, 0, nr_pages, true);
+	expect_model(&bitmap);
+	kvm_gmem_bitmap_destroy(&bitmap);
+	kvm_gmem_bitmap_destroy(&mask);
 }
 
-static void store_one(struct kvm_gmem_bitmap *bitmap, pgoff_t index, bool value)
+/* One call makes two leaves uniform, of which one may stay. */
+static void a_second_leaf_that_becomes_uniform_takes_the_place_of_the_first(void **state)
 {
-	pgoff_t err_index;
+	struct kvm_gmem_bitmap bitmap;
 
-	assert_int_equal(kvm_gmem_bitmap_reserve(bitmap, index, index + 1, value, &err_index), 0);
-	kvm_gmem_bitmap_commit(bitmap, index, index + 1, value);
+	(void)state;
+	kvm_gmem_bitmap_init(&bitmap, MODEL_PAGES, true);
+	memset(model, 1, sizeof(model));
+	store_both(&bitmap, 65530, 65550, false);
+	store_both(&bitmap, 65530, 65550, true);
+	expect_model(&bitmap);
+	assert_true(shim_allocated <= one_path(&bitmap));
+	kvm_gmem_bitmap_destroy(&bitmap);
+}
+
+static void stores_of_whole_leaves_leave_nothing_when_all_are_one_state(void **state)
+{
+	struct kvm_gmem_bitmap bitmap;
+
+	(void)state;
+	kvm_gmem_bitmap_init(&bitmap, MODEL_PAGES, false);
+	memset(model, 0, sizeof(model));
+	store_both(&bitmap, LEAF_PAGES, 2 * LEAF_PAGES, true);
+	store_both(&bitmap, 0, LEAF_PAGES, true);
+	store_both(&bitmap, 2 * LEAF_PAGES, MODEL_PAGES, true);
+	expect_model(&bitmap);
+	assert_int_equal(shim_allocated, 0);
+	kvm_gmem_bitmap_destroy(&bitmap);
+}
+
+/* A range that begins in the leaf that stays, or ends there, or both. */
+static void the_leaf_that_stays_is_reserved_without_memory(void **state)
+{
+	static const pgoff_t ranges[][2] = { { 1034, 1044 }, { 1034, 2048 }, { 1024, 1034 } };
+	struct kvm_gmem_bitmap bitmap;
+	pgoff_t err_index;
+	unsigned int i;
+
+	(void)state;
+	kvm_gmem_bitmap_init(&bitmap, MODEL_PAGES, false);
+	for (i = 0; i < ARRAY_SIZE(ranges); i++) {
+		store_one(&bitmap, 1030, true);
+		store_one(&bitmap, 1030, false);
+		shim_fail_at = 1;
+		assert_int_equal(kvm_gmem_bitmap_reserve(&bitmap, ranges[i][0], ranges[i][1], true,
+							 &err_index), 0);
+		shim_fail_at = 0;
+		kvm_gmem_bitmap_release(&bitmap, ranges[i][0], ranges[i][1]);
+		assert_int_equal(shim_allocated, 0);
+	}
+	kvm_gmem_bitmap_destroy(&bitmap);
 }
 
 static void one_state_costs_nothing_at_any_size(void **state)
@@ -339,7 +447,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_ranges_match_a_plain_array),
 		cmocka_unit_test(random_ranges_over_few_leaves_match_a_plain_array),
+		cmocka_unit_test(random_ranges_in_files_of_odd_sizes_match_a_plain_array),
 		cmocka_unit_test(what_is_reserved_stays_until_it_is_committed),
+		cmocka_unit_test(what_is_reserved_with_a_mask_stays_until_it_is_committed),
+		cmocka_unit_test(a_second_leaf_that_becomes_uniform_takes_the_place_of_the_first),
+		cmocka_unit_test(stores_of_whole_leaves_leave_nothing_when_all_are_one_state),
+		cmocka_unit_test(the_leaf_that_stays_is_reserved_without_memory),
 		cmocka_unit_test(one_state_costs_nothing_at_any_size),
 		cmocka_unit_test(masked_stores_match_a_plain_array),
 		cmocka_unit_test(words_match_a_plain_array),
