@@ -4,13 +4,14 @@
 # O=build        where all output goes (absolute, or relative to this directory)
 # ARCH=arm64     for make kernel, cli, lib, examples, deb; output names end in -arm64
 # V=1            show each command
-# KERNEL_SOURCE= a kernel tree to use instead of Debian's package
+# KERNEL_SOURCE= a kernel tree, or a tarball of one, to use instead of Debian's package
+# KERNEL_BASE=7.3 the kernel of kernel/base to use, where that has more than one
 # ACCEL=kvm      boot with the host's KVM instead of the emulator
 # KERNEL=, STRESS_SECONDS=   for make stress
 
 O ?= build
 export O := $(abspath $(O))
-export V KERNEL_SOURCE ACCEL
+export V KERNEL_SOURCE KERNEL_BASE ACCEL
 
 KERNEL ?= release
 STRESS_SECONDS ?= 300

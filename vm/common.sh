@@ -44,6 +44,46 @@ die()
 	exit 1
 }
 
+# bases: "PACKAGE VERSION SUITE..." of kernel/base, for KERNEL_BASE=7.4 of that release alone.
+bases()
+{
+	grep "^linux-source-${KERNEL_BASE:-[0-9.]*}[[:space:]]" "$TOP/kernel/base" ||
+		die "kernel/base has no release '$KERNEL_BASE'"
+}
+
+# The version of a kernel tree, "7.3.4", and what it is a version of, "7.3".
+version_of()
+{
+	awk '$2 == "=" && /^(VERSION|PATCHLEVEL|SUBLEVEL) / { printf "%s%s", dot, $3; dot = "." }' "$1/Makefile"
+}
+
+release_of()
+{
+	version_of "$1" | cut -d . -f 1,2
+}
+
+# ours RELEASE PATH: where files/... or hooks/... of kernel/ is for that release of Linux.
+ours()
+{
+	if [ -e "$TOP/kernel/$1/$2" ]; then
+		echo "$TOP/kernel/$1/$2"
+	else
+		echo "$TOP/kernel/$2"
+	fi
+}
+
+# hooks_of RELEASE: its hooks, in order.  An empty file is a hook that it does not need.
+hooks_of()
+{
+	local name hook
+	# Most releases have no folder.
+	{ find "$TOP/kernel/hooks" "$TOP/kernel/$1/hooks" -name '*.patch' -printf '%f\n' 2>/dev/null || :; } |
+		LC_ALL=C sort -u | while read -r name; do
+			hook=$(ours "$1" "hooks/$name")
+			[ ! -s "$hook" ] || echo "$hook"
+		done
+}
+
 # Only one script at a time changes a tree and what is built from it; the lock ends with
 # the process.
 lock_tree()
