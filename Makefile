@@ -39,7 +39,7 @@ CROSS_FLAGS := -isystem $(O)/headers$(SUFFIX)/include \
 	$(addprefix -L,$(wildcard $(SYSROOT)/lib/*-linux-gnu))
 C += $(CROSS_FLAGS)
 # Targets that run on the host, or compare, are for x86_64.
-ifneq ($(filter test test-stock test-debug test-starved bench bench-check stress unit fuzz lint series coverage rust-test rust-examples,$(MAKECMDGOALS)),)
+ifneq ($(filter test test-stock test-debug test-starved test-fresh bench bench-check stress unit fuzz lint series coverage rust-test rust-examples,$(MAKECMDGOALS)),)
 $(error make $(MAKECMDGOALS) is not for ARCH=$(ARCH))
 endif
 endif
@@ -49,6 +49,7 @@ PACKAGES := gcc make libc6-dev bc bison flex cpio rsync xz-utils patch perl libe
 TEST_PACKAGES := g++ pkg-config sparse shellcheck cppcheck libcmocka-dev \
 	valgrind clang libclang-rt-dev mandoc git python3 rustc cargo rust-clippy
 BENCH_PACKAGES := python3-matplotlib
+FRESH_PACKAGES := git mmdebstrap
 DEB_PACKAGES := git dpkg-dev debhelper pkg-config lintian mmdebstrap kmod libdw-dev
 
 .PHONY: help
@@ -125,6 +126,11 @@ test-starved: ## run the suite in the machine, with 10 busy loops beside it
 	@vm/build release
 	@vm/selftests
 	@tests/starved
+
+.PHONY: test-fresh
+test-fresh: ## run "make run" and "make test" in a minimal Debian 12 and 13; CCACHE_DIR= to repeat it quickly
+	@vm/packages $(FRESH_PACKAGES)
+	@tests/fresh
 
 .PHONY: bench
 bench: ## measure conversions against the old way, about 14 minutes; results in bench/results

@@ -128,7 +128,7 @@ step()
 		sleep 0.2
 		[ $((SECONDS - start - shown)) -ge "$tick" ] || continue
 		shown=$((SECONDS - start))
-		n=$(grep -cE '^ +(CC|AS|LD|AR|HOSTCC) ' "$log" || :)
+		n=$(files_in "$log")
 		progress "$shown" "$n"
 	done
 	wait "$pid" || status=$?
@@ -140,6 +140,12 @@ step()
 		die "$what failed with status $status, the whole output is in $log"
 	fi
 	say "$what: done in $((SECONDS - start)) s"
+}
+
+# How many files the kernel's make has made, by what it printed.
+files_in()
+{
+	grep -cE '^ +(CC|AS|LD|AR|HOSTCC) ' "$1" || :
 }
 
 progress()
