@@ -9,7 +9,7 @@ KERNEL_ARCH=arm64
 CROSS_COMPILE=aarch64-linux-gnu-
 IMAGE_TARGET=Image
 IMAGE=arch/arm64/boot/Image
-IMAGE_FILES=1400
+IMAGE_FILES=1421
 FLAVOURS="release debug stock"
 
 # pauth-impdef: the architected algorithm is slow to emulate.  sve, lpa2: pKVM would

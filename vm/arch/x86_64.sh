@@ -11,7 +11,7 @@ KERNEL_ARCH=x86
 CROSS_COMPILE=
 IMAGE_TARGET=bzImage
 IMAGE=arch/x86/boot/bzImage
-IMAGE_FILES=1745
+IMAGE_FILES=1776
 FLAVOURS="release debug kcsan stock"
 
 # The machine.  no_timer_check: a machine that gets no CPU for a while would fail
