@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What a page holds after a conversion: each policy in each direction, from both sides. */
+/* What a page contains after a conversion: each policy in each direction, from both sides. */
 #include <sys/mman.h>
 
 #include <linux/falloc.h>
@@ -7,13 +7,13 @@
 #include "gmem_harness.h"
 #include "gmem_util.h"
 
-/* A letter that tells page and step apart, and is neither 0 nor what NONE leaves on x86. */
+/* A letter that identifies page and step, and is neither 0 nor what NONE leaves on x86. */
 static u8 letter_of(int step, u64 page)
 {
 	return 1 + (step * GMEM_PAGES + page) % 0xa0;
 }
 
-/* The policy, or one that works where it does not in this direction. */
+/* The policy itself, or one that works if this one does not in this direction. */
 static u64 or_any_to_private(u64 policy)
 {
 	return policy_works(PRIVATE, policy) ? policy : ANY_TO_PRIVATE;
@@ -161,7 +161,7 @@ TEST_F(contents, hole_reads_zeros_and_keeps_its_attribute)
 	TEST_ASSERT_EQ(host_read(g, 5), 0);
 	TEST_ASSERT_EQ(host_read(g, 7), expected(variant->policy, 0));
 
-	/* The other way to punch, which asks for the mapping instead of the file. */
+	/* The other way to punch a hole, which takes the mapping instead of the file. */
 	host_write(g, 8, 'b');
 	TEST_ASSERT_EQ(madvise(g->mem + 8 * PAGE_SIZE, PAGE_SIZE, MADV_REMOVE), 0);
 	expect_state(g, 8, 1, SHARED);
@@ -175,7 +175,7 @@ TEST_F(contents, last_policy_counts)
 
 	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, NONE);
 	gmem_convert(g, 0, GMEM_PAGES, SHARED, variant->policy);
-	/* PRESERVE keeps what NONE left. */
+	/* PRESERVE keeps what NONE has left. */
 	TEST_ASSERT_EQ(host_read(g, 2), expected(variant->policy, expected(NONE, 0)));
 }
 

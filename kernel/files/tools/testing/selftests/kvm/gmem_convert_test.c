@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * In-place conversion of guest_memfd memory, through KVM_SET_MEMORY_ATTRIBUTES2 on the
- * file: which files have it, what lives beside it, and vCPUs that fault all the time.
- * Contents, ranges, mappings, errors and the ioctl on the VM are in tests of their own.
+ * file: which files support it, what can be used next to it, and vCPUs that fault
+ * continuously.  Contents, ranges, mappings, errors and the ioctl on the VM have tests of
+ * their own.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -47,10 +48,10 @@ TEST_F(convert, other_files_have_no_such_ioctl)
 	close(fd);
 	kvm_vm_free(vm);
 
-	/* What nobody can map is private from the start, and cannot be asked to be shared. */
+	/* What nobody can map is private from the start, and cannot be made shared. */
 	TEST_ASSERT(__vm_create_guest_memfd(self->g.vm, PAGE_SIZE,
 					    GUEST_MEMFD_FLAG_INIT_SHARED) == -1 && errno == EINVAL,
-		    "INIT_SHARED without MMAP should be EINVAL");
+		    "INIT_SHARED without MMAP should fail with EINVAL");
 }
 
 TEST_F(convert, other_ioctls_are_enotty)
@@ -93,16 +94,16 @@ TEST_F(convert, two_backings_and_the_old_ioctl_live_beside)
 	virt_map(g->vm, old_gpa, old_gpa, 4);
 	hva = addr_gpa2hva(g->vm, old_gpa);
 
-	/* The file decides in place, also where a range only touches it. */
+	/* In place the file decides, even if a range only partly overlaps it. */
 	TEST_ASSERT(__vm_ioctl(g->vm, KVM_SET_MEMORY_ATTRIBUTES, &attr) == -1 && errno == EINVAL,
-		    "The old ioctl should be EINVAL in place");
+		    "The old ioctl should fail with EINVAL in place");
 	attr.address = old_gpa - PAGE_SIZE;
 	attr.size = 2 * PAGE_SIZE;
 	TEST_ASSERT(__vm_ioctl(g->vm, KVM_SET_MEMORY_ATTRIBUTES, &attr) == -1 && errno == EINVAL,
-		    "The old ioctl should be EINVAL across the border");
+		    "The old ioctl should fail with EINVAL across the border");
 	expect_state(g, 0, GMEM_PAGES, SHARED);
 
-	/* Page GMEM_PAGES of the guest is page 0 of the old slot. */
+	/* The guest's page GMEM_PAGES is page 0 of the old slot. */
 	memset(hva, 's', PAGE_SIZE);
 	TEST_ASSERT_EQ(guest_read(g, GMEM_PAGES), 's');
 	vm_mem_set_private(g->vm, old_gpa, 4 * PAGE_SIZE);
@@ -132,7 +133,7 @@ TEST_F(convert, closing_the_file_leaves_the_vm_alive)
 	TEST_ASSERT_EQ(errno, LOST_PAGE_ERRNO);
 	TEST_ASSERT_EQ(g->vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
 
-	/* Something for the teardown to close. */
+	/* The teardown needs something to close. */
 	g->fd = vm_create_guest_memfd(g->vm, GMEM_PAGES * PAGE_SIZE, GMEM_IN_PLACE);
 	g->mem = kvm_mmap(GMEM_PAGES * PAGE_SIZE, PROT_READ, MAP_SHARED, g->fd);
 }
@@ -155,9 +156,9 @@ TEST_F(convert, pre_faulted_pages_convert)
 }
 
 /*
- * mincore() takes a reference to each page that it looks at, mapped or not, for a
- * moment.  Many who look must neither make a conversion fail nor hold it up: it may
- * meet somebody at every page, and must not begin again each time.
+ * mincore() briefly takes a reference to each page that it looks at, mapped or not.  Many
+ * concurrent callers must neither make a conversion fail nor delay it: it may find such a
+ * reference on every page, and must not start over each time.
  */
 #define LOOKERS		4
 #define LOOKED_AT	2048
@@ -199,13 +200,13 @@ TEST_F(convert, looking_into_the_page_cache_holds_nothing)
 }
 
 /*
- * A vCPU and a host thread fault on the range in a loop while it is converted
- * back and forth.  No conversion fails, as nobody holds a page.  While the epoch
- * is odd the range is private and was zeroed on the way: neither side may see
- * the letter that the host wrote before.
+ * A vCPU and a host thread fault on the range in a loop while it is converted back and
+ * forth.  No conversion fails, as nobody holds a page.  While the epoch is odd, the range
+ * is private and was zeroed on the way: neither side may see the letter that the host wrote
+ * before.
  *
- * In every tenth round the range stays private until the guest has looked at all
- * of it: a vCPU that is blocked is progress that does not come.
+ * In every tenth round the range stays private until the guest has looked at all of it: a
+ * blocked vCPU makes no progress, which shows here.
  */
 #define STALE		'h'
 #define FAULT_ROUNDS	500
@@ -240,7 +241,7 @@ static void *run_vcpu(void *__vcpu)
 	struct kvm_vcpu *vcpu = __vcpu;
 	struct ucall uc;
 
-	/* A fault that raced with a conversion is reported; the guest goes on. */
+	/* A fault that raced with a conversion is reported; the guest continues. */
 	while (_vcpu_run(vcpu))
 		TEST_ASSERT(errno == EFAULT &&
 			    vcpu->run->exit_reason == KVM_EXIT_MEMORY_FAULT,
@@ -259,7 +260,7 @@ static void *fault_from_the_host(void *__g)
 
 	while (!READ_ONCE(stop)) {
 		for (i = 0; i < GMEM_PAGES; i++)
-			/* Faults as an access would, without the SIGBUS. */
+			/* Fault as an access would, without the SIGBUS. */
 			(void)madvise(g->mem + i * PAGE_SIZE, PAGE_SIZE, MADV_POPULATE_READ);
 	}
 
@@ -293,7 +294,7 @@ TEST_F(convert, faulting_vcpus_neither_block_nor_see_stale_bytes)
 		TEST_ASSERT(!r, "Round %lu: to private failed: %s at %#lx", round,
 			    strerror(-r), where);
 		WRITE_ONCE(*guest_epoch, 2 * round + 1);
-		/* One look may have begun before. */
+		/* One look may have started before. */
 		looks = READ_ONCE(*guest_looks);
 		while (round % WATCHED_ROUND == 0 && READ_ONCE(*guest_looks) < looks + 2)
 			usleep(100);

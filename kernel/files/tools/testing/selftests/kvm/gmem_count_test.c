@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The statistics of the VM: what KVM counts of conversions in place, exactly. */
+/* The statistics of the VM: how KVM counts in-place conversions, exactly. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -29,7 +29,7 @@ FIXTURE_TEARDOWN(count)
 	gmem_vm_destroy(&self->g);
 }
 
-/* Pages are filled by whoever touches them, so that is compared where it is meant. */
+/* Whoever touches a page first fills it, so PAGES_FILLED is compared only where it matters. */
 static void expect_counts(struct gmem_vm *g, const u64 *counts)
 {
 	int i;
@@ -78,7 +78,7 @@ TEST_F(count, nothing_for_a_call_that_changes_nothing)
 				      PRIVATE, ANY_TO_PRIVATE, NULL), 0);
 	expect_counts(g, counts);
 
-	/* Nor for one that is wrong. */
+	/* Nor for an invalid one. */
 	TEST_ASSERT_EQ(try_convert(g, 0, 0, PRIVATE, ANY_TO_PRIVATE, NULL), -EINVAL);
 	TEST_ASSERT_EQ(try_convert(g, 0, GMEM_PAGES + 1, PRIVATE, ANY_TO_PRIVATE, NULL), -EINVAL);
 	TEST_ASSERT_EQ(try_convert(g, 0, 1, PRIVATE, 3, NULL), -EINVAL);
@@ -96,7 +96,7 @@ TEST_F(count, calls_on_the_vm)
 	counts[PAGES_TO_PRIVATE] += 4;
 	expect_counts(g, counts);
 
-	/* What the VM's own attributes have is not in place. */
+	/* What uses the VM's own attributes is not in place. */
 	if (HAS_TWO_BACKINGS) {
 		TEST_ASSERT_EQ(__gmem_convert(g->vm->fd, 2 * GMEM_GPA, 4 * PAGE_SIZE, PRIVATE,
 					      NONE, NULL), 0);
@@ -104,10 +104,10 @@ TEST_F(count, calls_on_the_vm)
 	}
 }
 
-/* Pages of another file, whose second half the guest has in front of its first. */
+/* Pages of another file; the guest has its second half before its first. */
 #define OTHER_PAGES	16
 
-/* One conversion, however many memslots and files it is of; each page once. */
+/* One conversion, however many memslots and files it covers; each page counts once. */
 TEST_F(count, calls_on_the_vm_over_two_files_and_three_memslots)
 {
 	struct gmem_vm *g = &self->g, other;
@@ -120,7 +120,7 @@ TEST_F(count, calls_on_the_vm_over_two_files_and_three_memslots)
 	counts[PAGES_TO_PRIVATE] += 4;
 	expect_counts(g, counts);
 
-	/* 3 pages of the first file, and of the other 8 and 7, of which 2 and 1 are. */
+	/* 3 pages of the first file; of the other file 8 and 7, of which 2 and 1 are private. */
 	TEST_ASSERT_EQ(try_convert_gpa(g, 13, 3 + 8 + 7, PRIVATE, ANY_TO_PRIVATE, NULL), 0);
 	counts[CONVERSIONS_TO_PRIVATE] += 1;
 	counts[PAGES_TO_PRIVATE] += 3 + 6 + 6;
@@ -133,7 +133,7 @@ TEST_F(count, calls_on_the_vm_over_two_files_and_three_memslots)
 	counts[PAGES_TO_SHARED] += 3 + 8 + 8;
 	expect_counts(g, counts);
 
-	/* A page of the last memslot refuses: no part has been converted or counted. */
+	/* A page of the last memslot refuses: nothing has been converted or counted. */
 	TEST_ASSERT_EQ(pin_in_pipe(other.mem + 2 * PAGE_SIZE, pipefd), 0);
 	TEST_ASSERT_EQ(try_convert_gpa(g, 0, GMEM_PAGES + OTHER_PAGES, PRIVATE, ANY_TO_PRIVATE,
 				       NULL), -EAGAIN);
@@ -185,7 +185,7 @@ TEST_F(count, calls_without_memory)
 		SKIP(return, "needs root, debugfs and CONFIG_FAILSLAB");
 	}
 
-	/* Whatever comes of it, others find the machine as it was. */
+	/* Whatever happens, restore the settings for others. */
 	r = write_file(IGNORE_WAIT, "N");
 	if (!r)
 		armed = pwrite(fail_nth, "1", 1, 0);
@@ -195,12 +195,12 @@ TEST_F(count, calls_without_memory)
 	write_file(IGNORE_WAIT, before);
 	close(fail_nth);
 	close(knob);
-	TEST_ASSERT(r == -ENOMEM, "The call should lack memory: %s", strerror(-r));
+	TEST_ASSERT(r == -ENOMEM, "The call should fail with ENOMEM: %s", strerror(-r));
 	self->counts[REFUSED_MEMORY]++;
 	expect_counts(g, self->counts);
 }
 
-/* Outside of files only NONE is there, whatever the architecture. */
+/* Outside of files only NONE is supported, whatever the architecture. */
 TEST_F(count, policies_that_are_not_there)
 {
 	struct gmem_vm *g = &self->g;
@@ -242,7 +242,10 @@ TEST_F(count, pages_that_are_filled)
 	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 4 * PAGE_SIZE, 2 * PAGE_SIZE);
 	TEST_ASSERT_EQ(gmem_count(g, PAGES_FILLED), before + 1);
 
-	/* PRESERVE leaves nothing to fill; ZERO does, where no mapping has stayed. */
+	/*
+	 * After PRESERVE nothing is left to fill; after ZERO there is, unless a mapping has
+	 * stayed.
+	 */
 	gmem_convert(g, 2, 1, PRIVATE, PRESERVE);
 	gmem_convert(g, 2, 1, SHARED, PRESERVE);
 	TEST_ASSERT_EQ(host_read(g, 2), 'b');
@@ -255,7 +258,7 @@ TEST_F(count, pages_that_are_filled)
 	}
 }
 
-/* Several files of one VM at once: no conversion is lost. */
+/* Several files of one VM at once: every conversion is counted. */
 #define NR_THREADS	4
 #define NR_ROUNDS	2000
 

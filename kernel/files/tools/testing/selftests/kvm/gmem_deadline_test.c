@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How long a call waits for those who hold a page: one second in all, whatever passes in
- * it, and without a lock that others need.
+ * How long a call waits for pages that are held: one second in all, however many of them
+ * are released during it, and without holding a lock that others need.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,8 +19,8 @@
 static bool stop;
 
 /*
- * Pages that lie in pipes, the lowest first, and somebody who lets one go after the
- * other.  The second half of the file is nobody's.
+ * Pages in pipes, the lowest first, and a thread that releases one after the other.  Nobody
+ * holds the second half of the file.
  */
 #define MOST_IN_PIPES	1024
 #define PIPE_PAGES	256
@@ -29,8 +29,8 @@ static bool stop;
 #define RELEASE_USECS	10000
 
 /*
- * How many are let go in the one second that a call may take, with as much again and
- * more for a machine that wakes up the call late.
+ * How many are released in the one second that a call may take, and more than twice that
+ * for a machine that wakes up the call late.
  */
 #define MOST_RELEASED	400
 
@@ -126,7 +126,7 @@ static u64 one_deadline(struct pipes *p, int fd, u64 base)
 	struct gmem_vm *g = p->g;
 	u64 touched = 0, page;
 
-	/* Nothing is mapped, so that each touch is a fault. */
+	/* Nothing is mapped, so each touch is a fault. */
 	kvm_munmap(g->mem, DEADLINE_PAGES * PAGE_SIZE);
 	g->mem = kvm_mmap(DEADLINE_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd);
 	put_into_pipes(p, MOST_IN_PIPES);
@@ -175,7 +175,7 @@ TEST_F(deadline, one_for_a_call_on_the_vm)
 	expect_one_deadline(&self->pipes, self->g.vm->fd, GMEM_GPA);
 }
 
-/* A few that go in time are no reason to refuse, if the machine has any time. */
+/* A few references that are dropped in time are no reason to refuse, if the machine keeps up. */
 TEST_F(deadline, references_that_pass_are_waited_for)
 {
 	struct gmem_vm *g = &self->g;
@@ -198,9 +198,9 @@ static void ignore(int sig)
 }
 
 /*
- * Memory failure takes one lock for the whole host, and with it waits for the file's.
- * Neither a page of the file, beside those that are waited for, nor one that has nothing
- * to do with it takes until the call ends.
+ * Memory failure takes one lock for the whole host, and while holding it waits for the
+ * file's lock.  It must not have to wait until the call ends, neither for a page of the
+ * file that nobody waits for, nor for an unrelated page.
  */
 TEST_F(deadline, memory_failures_do_not_wait_for_a_call)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Conversions that are refused: nothing changes, and error_offset is exact.  Wrong
- * fields, bad pointers, pages that somebody holds, memory errors.
+ * Conversions that are refused: nothing changes, and error_offset is exact.  Invalid
+ * fields, bad pointers, pages that are held, memory errors.
  */
 #include <errno.h>
 #include <string.h>
@@ -81,35 +81,35 @@ TEST_F(error, bad_pointer_is_efault)
 	int pipefd[2];
 
 	TEST_ASSERT(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, NULL) == -1 && errno == EFAULT,
-		    "NULL should be EFAULT");
+		    "NULL should fail with EFAULT");
 	TEST_ASSERT(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, -1ul) == -1 && errno == EFAULT,
-		    "-1 should be EFAULT");
+		    "-1 should fail with EFAULT");
 	expect_state(g, 0, GMEM_PAGES, SHARED);
 
-	/* A struct that cannot be written back does not hide a conversion. */
+	/* A struct that cannot be written back does not hide that a conversion succeeded. */
 	ro = kvm_mmap(PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	*ro = attrs;
 	TEST_ASSERT(!mprotect(ro, PAGE_SIZE, PROT_READ), "mprotect() failed");
 	TEST_ASSERT_EQ(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, ro), 0);
 	expect_state(g, 0, 1, PRIVATE);
 
-	/* A failure that cannot be reported is one all the same. */
+	/* A failure that cannot be reported is still a failure. */
 	TEST_ASSERT(!mprotect(ro, PAGE_SIZE, PROT_READ | PROT_WRITE), "mprotect() failed");
 	ro->offset = 4 * PAGE_SIZE;
 	TEST_ASSERT(!mprotect(ro, PAGE_SIZE, PROT_READ), "mprotect() failed");
 	TEST_ASSERT_EQ(pin_in_pipe(g->mem + 4 * PAGE_SIZE, pipefd), 0);
 	TEST_ASSERT(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, ro) == -1 && errno == EFAULT,
-		    "EAGAIN without a place for its offset should be EFAULT");
+		    "EAGAIN without a place for its offset should fail with EFAULT");
 	unpin_pipe(pipefd);
 	expect_state(g, 1, GMEM_PAGES - 1, SHARED);
 
-	/* The struct may lie in the very page: in shared memory, that is. */
+	/* The struct may be in the very page that is converted, as long as that is shared. */
 	attrs.offset = 2 * PAGE_SIZE;
 	memcpy(g->mem + 2 * PAGE_SIZE, &attrs, sizeof(attrs));
 	TEST_ASSERT_EQ(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, g->mem + 2 * PAGE_SIZE), 0);
 	expect_state(g, 2, 1, PRIVATE);
 	TEST_ASSERT(ioctl(g->fd, KVM_SET_MEMORY_ATTRIBUTES2, g->mem + 2 * PAGE_SIZE) == -1 &&
-		    errno == EFAULT, "A struct in private memory should be EFAULT");
+		    errno == EFAULT, "A struct in private memory should fail with EFAULT");
 }
 
 static void expect_eagain(struct gmem_vm *g, u64 page, u64 nr, u64 at)
@@ -121,7 +121,7 @@ static void expect_eagain(struct gmem_vm *g, u64 page, u64 nr, u64 at)
 	TEST_ASSERT_EQ(where, at * PAGE_SIZE);
 }
 
-/* With page 2 of 8 held, by @unpin's kind of pin. */
+/* With page 2 of 8 held in the way that @unpin undoes. */
 static void pinned_page_cases(struct gmem_vm *g)
 {
 	u64 i;
@@ -135,7 +135,7 @@ static void pinned_page_cases(struct gmem_vm *g)
 	for (i = 0; i < 8; i++)
 		TEST_ASSERT_EQ(host_read(g, i), letter(i));
 
-	/* To shared asks nobody. */
+	/* A conversion to shared ignores who holds a page. */
 	gmem_convert(g, 0, 8, SHARED, ZERO);
 
 	for (i = 0; i < 8; i++) {
@@ -215,7 +215,7 @@ TEST_F(error, poisoned_page_is_ehwpoison_until_punched)
 	TEST_ASSERT_EQ(guest_read(g, 5), 0);
 }
 
-/* A page that the host cannot reach is poisoned by its frame, as hardware does it. */
+/* A page that the host cannot map is poisoned by its frame, as hardware does it. */
 TEST_F(error, poisoned_private_page_does_not_become_shared)
 {
 	struct gmem_vm *g = &self->g;

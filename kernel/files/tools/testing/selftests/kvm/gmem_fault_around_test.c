@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A fault of the host maps neighbours that are there, up to date and shared, and no
+ * A fault of the host maps those neighbours that are present, up to date and shared, and no
  * others.
  */
 #include <pthread.h>
@@ -85,7 +85,7 @@ TEST_F(around, host_touches_two_mebibytes_in_forty_faults)
 	faults = faults_of_writing(g);
 	TEST_ASSERT(faults <= MOST_FAULTS, "%ld faults to write 2 MiB", faults);
 
-	/* A mapping that was made to read can be written to. */
+	/* A mapping created by a read can be written to. */
 	back_and_forth(g);
 	faults = faults_of_reading(g) + faults_of_writing(g);
 	TEST_ASSERT(faults <= MOST_FAULTS, "%ld faults to read and write 2 MiB", faults);
@@ -126,7 +126,10 @@ TEST_F(around, only_neighbours_that_are_shared_and_there)
 	struct gmem_vm *g = &self->g;
 	u64 i;
 
-	/* Odd pages private, page 20 a hole, page 22 not filled, if NONE does that. */
+	/*
+	 * Odd pages are private, page 20 is a hole, and page 22 is not filled, if NONE does
+	 * that.
+	 */
 	gmem_convert(g, 0, AROUND_PAGES, PRIVATE, PRESERVE);
 	for (i = 0; i < AROUND_PAGES; i += 2)
 		gmem_convert(g, i, 1, SHARED, i == 22 ? NONE : PRESERVE);
@@ -155,7 +158,7 @@ TEST_F(around, nothing_outside_of_the_mapping)
 	u8 *mem;
 	u64 i;
 
-	/* The middle of a window, between two pages that are somebody else's. */
+	/* The middle of a window, between two pages that belong to others. */
 	mem = kvm_mmap(3 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	mem = mmap(mem + PAGE_SIZE, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
 		   g->fd, 24 * PAGE_SIZE);
@@ -169,7 +172,7 @@ TEST_F(around, nothing_outside_of_the_mapping)
 	kvm_munmap(mem - PAGE_SIZE, 3 * PAGE_SIZE);
 }
 
-/* In KiB, of the mapping that begins at @hva. */
+/* In KiB, of the mapping that starts at @hva. */
 static long smaps_kib(void *hva, const char *name)
 {
 	FILE *file = fopen("/proc/self/smaps", "r");
@@ -191,7 +194,7 @@ static long smaps_kib(void *hva, const char *name)
 	return kib;
 }
 
-/* What smaps says of a new mapping of @fd in which one page was written to. */
+/* What smaps reports for a new mapping of @fd in which one page was written. */
 static void write_one_page(int fd, long *rss, long *referenced)
 {
 	u8 *mem = kvm_mmap(SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
@@ -203,7 +206,7 @@ static void write_one_page(int fd, long *rss, long *referenced)
 	kvm_munmap(mem, SZ_2M);
 }
 
-/* What smaps says of a new mapping of @fd in which one page was read. */
+/* What smaps reports for a new mapping of @fd in which one page was read. */
 static void read_one_page(int fd, long *rss, long *referenced)
 {
 	u8 *mem = kvm_mmap(SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
@@ -215,8 +218,8 @@ static void read_one_page(int fd, long *rss, long *referenced)
 }
 
 /*
- * Neighbours look as used as those that the kernel maps in any other file, which
- * is for the architecture to say: x86 has no mapping that begins old.
+ * Neighbours look as recently used as those that the kernel maps for any other file.  That
+ * depends on the architecture: x86 never maps a page as old.
  */
 TEST_F(around, neighbours_look_as_used_as_in_any_file)
 {
@@ -234,7 +237,7 @@ TEST_F(around, neighbours_look_as_used_as_in_any_file)
 	if (other_rss != SZ_64K / SZ_1K)
 		SKIP(return, "fault_around_bytes is not 64 KiB");
 
-	/* Faults that found no neighbour let the next ones do without looking. */
+	/* After faults that found no neighbours, the next faults do not look for any. */
 	back_and_forth(g);
 	kvm_munmap(g->mem, SZ_2M);
 	read_one_page(g->fd, &rss, &referenced);
@@ -263,7 +266,7 @@ static void *map_and_drop(void *data)
 	return NULL;
 }
 
-/* A neighbour of what is faulted in all the time: no fault may bring it back. */
+/* Pages between others that are faulted in continuously: no fault may map them again. */
 TEST_F(around, a_neighbour_stays_away_once_it_is_private)
 {
 	struct gmem_vm *g = &self->g;

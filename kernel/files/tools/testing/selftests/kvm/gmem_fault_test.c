@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every allocation fails once: each call that in-place conversion is part of, with
- * the first, the second, ... allocation in it made to fail, until it gets through
- * without.  A call that fails has changed nothing, and works when repeated.
+ * Every allocation fails once: each call that takes part in in-place conversion runs with
+ * its first, second, ... allocation made to fail, until it succeeds without a failure.  A
+ * call that fails has changed nothing, and works when repeated.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,18 +17,18 @@
 #include "gmem_util.h"
 
 /*
- * Pages from GMEM_GPA: [0, 16) a small file, [16, 64) nothing, from 64 on a large
- * file whose tracking has all levels.
+ * Pages from GMEM_GPA: [0, 16) a small file, [16, 64) nothing, from 64 on a large file
+ * whose tracking has all levels.
  */
 #define LARGE_PAGE	64
 #define LARGE_SIZE	(256ull * SZ_1G)
 #define LARGE_PAGES	(LARGE_SIZE / PAGE_SIZE)
 #define LARGE_SLOT	(GMEM_SLOT + 1)
 
-/* Those of the large file that are mapped by the guest, and one by one by the host. */
+/* Pages of the large file that the guest maps, and that the host maps one by one. */
 #define NEAR_PAGES	512
 
-/* What is converted: both ends in the middle of a leaf of the tracking. */
+/* The range that is converted: both ends are in the middle of a leaf of the tracking. */
 #define FIRST		5
 #define LAST		(LARGE_PAGES - 7)
 
@@ -112,7 +112,7 @@ struct call {
 	struct gmem_vm *large;
 	u64 attributes;
 	u64 policy;
-	/* Of the large file, for page faults: each attempt has another. */
+	/* A page of the large file, for page faults: each attempt uses another one. */
 	u64 page;
 	/* The request, and the error_offset of the failure. */
 	u64 start;
@@ -123,8 +123,8 @@ struct call {
 };
 
 /*
- * One kind of call.  @start makes the state before it, @run is the call: 0 or
- * -errno.  @unchanged and @done check the state after a failure and a success.
+ * One kind of call.  @start creates the state before it; @run makes the call and returns 0
+ * or -errno.  @unchanged and @done check the state after a failure and after success.
  */
 struct kind {
 	const char *name;
@@ -185,7 +185,7 @@ static int read_page(struct gmem_vm *g, u64 gpa_page, u64 page, u64 attributes)
 	return attributes & PRIVATE ? guest_read(g, gpa_page) : host_read(g, page);
 }
 
-/* The other state everywhere, with letters in two pages, of which one converts. */
+/* The opposite state everywhere, with letters in two pages, one of which is converted. */
 static void conversion_start(struct call *c)
 {
 	u64 before = OTHER_SIDE(c->attributes), policy = before ? ANY_TO_PRIVATE : ZERO;
@@ -261,7 +261,7 @@ TEST_F(fault, conversion_of_a_file)
 	}
 }
 
-/* Both files and the hole between them. */
+/* Both files and the gap between them. */
 static int vm_convert(struct call *c)
 {
 	c->start = GMEM_GPA + 3 * PAGE_SIZE;
@@ -280,7 +280,7 @@ static void vm_convert_done(struct call *c)
 	expect_state(c->large, LAST, 2, before);
 	TEST_ASSERT_EQ(read_page(c->g, 3, 3, c->attributes), expected(NONE, 'g'));
 
-	/* The hole belongs to the VM, where it would have to be reserved again. */
+	/* The gap belongs to the VM, which would have to reserve it again. */
 	TEST_ASSERT_EQ(__gmem_convert(c->g->vm->fd, GMEM_GPA + GMEM_PAGES * PAGE_SIZE,
 				      (LARGE_PAGE - GMEM_PAGES) * PAGE_SIZE, SHARED, NONE,
 				      NULL), 0);
@@ -311,7 +311,7 @@ static void page_start(struct call *c)
 	kvm_fallocate(c->large->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, LARGE_SIZE);
 	gmem_convert(c->large, 0, LARGE_PAGES, before, before ? ANY_TO_PRIVATE : ZERO);
 	gmem_convert(c->large, 0, LARGE_PAGES, c->attributes, NONE);
-	/* A mapping of its own, so that page tables have to be allocated too. */
+	/* A mapping of its own, so that page tables have to be allocated as well. */
 	c->mem = kvm_mmap(NEAR_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
 			  c->large->fd);
 	c->page = (c->page + 1) % NEAR_PAGES;
@@ -383,7 +383,7 @@ TEST_F(fault, page_faults_and_allocation)
 	}
 }
 
-/* NONE is remembered for the whole file; the hole needs finer tracking of that. */
+/* NONE is recorded for the whole file; a hole in it needs finer tracking. */
 static void punch_start(struct call *c)
 {
 	gmem_convert(c->large, 0, LARGE_PAGES, PRIVATE, ANY_TO_PRIVATE);
@@ -464,7 +464,7 @@ static int delete_slot(struct call *c)
 	return set_slot(c, 0);
 }
 
-/* Without the slot its pages belong to the VM, where ZERO is not supported. */
+/* Without the slot its pages belong to the VM, which does not support ZERO. */
 static int convert_slot(struct call *c, u64 *where)
 {
 	return __gmem_convert(c->g->vm->fd, GMEM_GPA, PAGE_SIZE, SHARED, ZERO, where);
@@ -508,7 +508,7 @@ TEST_F(fault, files_and_slots)
 	ONLY_IF(SLOTS_CAN_GO);
 	for (i = 1; i < ARRAY_SIZE(kinds); i++)
 		walk(self->fail_nth, &kinds[i], &c);
-	/* For the next, and for the teardown. */
+	/* For the next attempt, and for the teardown. */
 	TEST_ASSERT_EQ(create_slot(&c), 0);
 	slot_is_there(&c);
 }

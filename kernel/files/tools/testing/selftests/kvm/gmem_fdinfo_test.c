@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The fdinfo of a file in place: sizes, tracking, memslots; also while memslots, files
- * and VMs go.
+ * The fdinfo of a file in place: sizes, tracking, memslots; also while memslots, files and
+ * VMs disappear.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -41,7 +41,7 @@ TEST_F(fdinfo, fdinfo_has_what_was_done)
 	gmem_convert(g, 4, 4, PRIVATE, ANY_TO_PRIVATE);
 	expect_sizes(g->fd, 7, 9, 2);
 
-	/* What is refused changes nothing. */
+	/* A refused call changes nothing. */
 	TEST_ASSERT_EQ(pin_in_pipe(g->mem + 9 * PAGE_SIZE, pipefd), 0);
 	TEST_ASSERT_EQ(__gmem_convert(g->fd, 0, 16 * PAGE_SIZE, PRIVATE, ANY_TO_PRIVATE, NULL),
 		       -EAGAIN);
@@ -68,7 +68,7 @@ TEST_F(fdinfo, tracking_is_given_back)
 	mixed = fdinfo_number(fd, "gmem-tracking");
 	TEST_ASSERT(mixed >= 64 * 128 && mixed < 64 * 1024, "The tracking takes %ld bytes", mixed);
 
-	/* One leaf may stay, with its path. */
+	/* One leaf may be kept, with the nodes above it. */
 	for (i = 0; i < 64; i++)
 		gmem_file_convert(fd, 4096 * i + 1, 1, SHARED);
 	TEST_ASSERT(fdinfo_number(fd, "gmem-tracking") <= 128 + 2 * 512,
@@ -79,7 +79,7 @@ TEST_F(fdinfo, tracking_is_given_back)
 	close(fd);
 }
 
-/* How many lines the fdinfo has of memslots, and how many of them are as expected. */
+/* How many lines about memslots the fdinfo has, and how many of them are as expected. */
 static int nr_slots(int fd, u32 slot, u64 gpa, u64 size, u64 offset, int *nr_right)
 {
 	char path[64], line[256], expected[256];
@@ -100,7 +100,7 @@ static int nr_slots(int fd, u32 slot, u64 gpa, u64 size, u64 offset, int *nr_rig
 	return nr;
 }
 
-/* A size that is no power of two, which KVM keeps as several entries. */
+/* A size that is not a power of two, which KVM keeps as several entries. */
 #define ODD_PAGES	13
 
 TEST_F(fdinfo, each_memslot_is_shown_once)
@@ -132,9 +132,9 @@ TEST_F(fdinfo, each_memslot_is_shown_once)
 	close(fd);
 }
 
-/* While all of it comes and goes */
+/* While everything is created and destroyed */
 
-/* A number that nothing else gets, so what is found there is such a file, or nothing. */
+/* Nothing else gets this file descriptor, so it is such a file, or closed. */
 #define LOOKED_FD	500
 #define LOOKED_SLOTS	4
 #define LOOKED_SIZE	(4 * PAGE_SIZE)
@@ -146,7 +146,7 @@ static u64 looked_gpa(int i)
 	return GMEM_GPA + i * LOOKED_SIZE;
 }
 
-/* The guest has the file from its end on. */
+/* The guest has the file in reverse order, slot by slot. */
 static u64 looked_offset(int i)
 {
 	return (LOOKED_SLOTS - 1 - i) * LOOKED_SIZE;
@@ -159,7 +159,7 @@ FIXTURE_SETUP(looking)
 {
 	struct gmem_vm g;
 
-	/* Skips where there is nothing to look at. */
+	/* Skips if there is nothing to look at. */
 	gmem_vm_create(&g, 1, GMEM_IN_PLACE);
 	gmem_vm_destroy(&g);
 }
@@ -169,13 +169,13 @@ FIXTURE_TEARDOWN(looking)
 }
 
 struct looking {
-	/* Answers, and questions for a file that was closed. */
+	/* Successful looks, and looks at a file that was already closed. */
 	u64 nr_seen;
 	u64 nr_gone;
 	bool stop;
 };
 
-/* Each memslot is shown as it was made, at most once, in the order of guest addresses. */
+/* Each memslot is shown as it was created, at most once, in the order of guest addresses. */
 static void look_at_fdinfo(void)
 {
 	unsigned long gpa, size, offset;
@@ -212,7 +212,7 @@ static void *look(void *data)
 	for (page = 0; !READ_ONCE(l->stop); page = (page + 1) % nr_pages) {
 		look_at_fdinfo();
 		r = __gmem_get(LOOKED_FD, page * PAGE_SIZE, &size, &attributes);
-		TEST_ASSERT(!r || r == -EBADF, "The getter said %s", strerror(-r));
+		TEST_ASSERT(!r || r == -EBADF, "The getter failed: %s", strerror(-r));
 		if (r) {
 			WRITE_ONCE(l->nr_gone, l->nr_gone + 1);
 			continue;
@@ -226,7 +226,7 @@ static void *look(void *data)
 	return NULL;
 }
 
-/* So that one look has begun and ended since. */
+/* Wait until one look has both started and ended. */
 static void wait_for_looks(struct looking *l)
 {
 	u64 before = READ_ONCE(l->nr_seen);
@@ -253,7 +253,7 @@ static void churn(struct gmem_vm *g, u8 *mem, struct looking *l)
 	}
 }
 
-/* Whoever looks has the file for a moment, and so may be the last who has it and the VM. */
+/* A reader briefly holds the file, so it may drop the last reference to the file and the VM. */
 TEST_F(looking, while_memslots_files_and_vms_go)
 {
 	struct looking l = {};
@@ -276,7 +276,10 @@ TEST_F(looking, while_memslots_files_and_vms_go)
 		churn(&g, mem, &l);
 		kvm_munmap(mem, LOOKED_SLOTS * LOOKED_SIZE);
 
-		/* The file first; or the VM, which the file keeps, without its process. */
+		/*
+		 * Close the file first; or destroy the VM, which the file keeps alive
+		 * without its process.
+		 */
 		if (i % 2)
 			close(LOOKED_FD);
 		guest_destroy(&g);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What else a host does with the mapping: locked memory, other processes that read it,
- * core dumps. None of it sees a private byte or leaves anything that makes a conversion
- * fail.
+ * What else a host does with the mapping: locked memory, other processes that read it, core
+ * dumps.  None of these sees a private byte or leaves behind anything that makes a
+ * conversion fail.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,8 +32,8 @@ static void run_on(int cpu)
 }
 
 /*
- * Pages are locked and unlocked in batches of each CPU, which hold them until they are
- * full: neither the CPU that converts nor another may have one of them by then.
+ * Pages are locked and unlocked in per-CPU batches, which hold them until they are full:
+ * when a conversion starts, neither its CPU nor another may still hold one of them.
  */
 TEST_F(host, locked_memory_converts)
 {
@@ -55,7 +55,7 @@ TEST_F(host, locked_memory_converts)
 	run_on(cpus[1]);
 	expect_letters_and_no_holder(g);
 
-	/* Locked once more, by the host's reads on the other CPU. */
+	/* Locked again, by the host's reads on the other CPU. */
 	TEST_ASSERT(!munlock(g->mem, GMEM_PAGES * PAGE_SIZE), "munlock() failed");
 	run_on(cpus[0]);
 	expect_letters_and_no_holder(g);
@@ -98,9 +98,9 @@ TEST_F(host, process_vm_readv_gets_shared_pages_only)
 
 		remote.iov_base = g->mem + GMEM_HALF * PAGE_SIZE;
 		TEST_ASSERT(process_vm_readv(parent, &local, 1, &remote, 1, 0) == -1 &&
-			    errno == EFAULT, "Private pages should be EFAULT");
+			    errno == EFAULT, "Reading private pages should fail with EFAULT");
 		TEST_ASSERT(process_vm_writev(parent, &local, 1, &remote, 1, 0) == -1 &&
-			    errno == EFAULT, "Private pages should be EFAULT");
+			    errno == EFAULT, "Writing private pages should fail with EFAULT");
 		_exit(0);
 	}
 	TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);
@@ -125,9 +125,9 @@ TEST_F(host, proc_mem_gets_shared_pages_only)
 	TEST_ASSERT_EQ(buffer[0], letter(0));
 	TEST_ASSERT_EQ(pwrite(fd, buffer, PAGE_SIZE, (off_t)g->mem), PAGE_SIZE);
 	TEST_ASSERT(pread(fd, buffer, PAGE_SIZE, (off_t)g->mem + GMEM_HALF * PAGE_SIZE) == -1 &&
-		    errno == EIO, "A private page should be EIO");
+		    errno == EIO, "Reading a private page should fail with EIO");
 	TEST_ASSERT(pwrite(fd, buffer, PAGE_SIZE, (off_t)g->mem + GMEM_HALF * PAGE_SIZE) == -1 &&
-		    errno == EIO, "A private page should be EIO");
+		    errno == EIO, "Writing a private page should fail with EIO");
 	close(fd);
 	expect_letters_and_no_holder(g);
 }
@@ -137,11 +137,11 @@ TEST_F(host, proc_mem_gets_shared_pages_only)
 #define CORE_PATTERN	"/proc/sys/kernel/core_pattern"
 #define CORE		"/tmp/gmem_host_test.core"
 
-/* Bytes that fill pages here and nowhere else. */
+/* Bytes that fill pages of this test and no others. */
 #define SHARED_BYTE	0xd5
 #define PRIVATE_BYTE	0xd6
 
-/* How many pages of the file hold nothing but that byte. */
+/* How many pages of the core dump contain nothing but that byte. */
 static int count_pages(const char *path, u8 byte)
 {
 	u8 page[PAGE_SIZE], whole[PAGE_SIZE];
@@ -156,7 +156,7 @@ static int count_pages(const char *path, u8 byte)
 	return nr;
 }
 
-/* A VMM of its own dies, of which the kernel is to dump what @filter says. */
+/* A separate VMM dies, and the kernel dumps what @filter selects. */
 static void dump_core(const char *filter)
 {
 	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
@@ -187,8 +187,8 @@ static void dump_core(const char *filter)
 }
 
 /*
- * By default a core has no shared mapping of a file.  With them it has the shared pages;
- * the private ones are holes, as whatever cannot be faulted in.
+ * By default a core has no shared mappings of files.  If they are included, it has the
+ * shared pages; the private ones are holes, as is anything that cannot be faulted in.
  */
 TEST_F(host, core_dump_has_no_private_bytes)
 {

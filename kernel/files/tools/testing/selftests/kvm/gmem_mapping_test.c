@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The host's mappings, of this process and of others: a private page is SIGBUS in each
- * and in no RSS, and other processes neither convert it nor punch it out.
+ * Mappings in the host, of this process and of others: a private page causes SIGBUS in each
+ * and counts in no RSS, and other processes can neither convert it nor punch it out.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +41,7 @@ TEST_F(mapping, sigbus_in_every_mapping_at_once)
 	kvm_munmap(other.mem, GMEM_PAGES * PAGE_SIZE);
 }
 
-/* Who looks for private memory in an RSS takes it for lost; it is in the page cache. */
+/* Private memory is in no RSS, where one might miss it, but in the page cache. */
 TEST_F(mapping, private_pages_are_in_no_rss)
 {
 	const long nr = 4096, some = nr * PAGE_SIZE / SZ_1K * 9 / 10;
@@ -63,7 +63,7 @@ TEST_F(mapping, private_pages_are_in_no_rss)
 	gmem_vm_destroy(&g);
 }
 
-/* Another process can map what is shared, and can not convert it. */
+/* Another process can map what is shared, but cannot convert it. */
 TEST_F(mapping, other_process_maps_and_does_not_convert)
 {
 	struct gmem_vm *g = &self->g;
@@ -103,8 +103,8 @@ TEST_F(mapping, other_process_maps_and_does_not_convert)
 }
 
 /*
- * Nor can it destroy what is private.  Pages: [0, 8) private, [8, 16) shared.  Mode and
- * range of a hole; MADV_REMOVE is one too.
+ * Nor can it destroy what is private.  Pages: [0, 8) are private, [8, 16) shared.  Mode and
+ * range of a hole vary; MADV_REMOVE punches one, too.
  */
 static int punch(struct gmem_vm *g, u64 page, u64 nr)
 {
@@ -141,12 +141,12 @@ static void destroy_private_pages(struct gmem_vm *g)
 		TEST_ASSERT_EQ(holes[i](g, 0, 1), -EPERM);
 		TEST_ASSERT_EQ(holes[i](g, 7, 1), -EPERM);
 		TEST_ASSERT_EQ(holes[i](g, 0, 8), -EPERM);
-		/* Mixed, from either side, and all. */
+		/* Partly private, from either side, and the whole file. */
 		TEST_ASSERT_EQ(holes[i](g, 7, 2), -EPERM);
 		TEST_ASSERT_EQ(holes[i](g, 4, 12), -EPERM);
 		TEST_ASSERT_EQ(holes[i](g, 0, GMEM_PAGES), -EPERM);
 	}
-	/* A hole may extend past the end. */
+	/* A hole may extend beyond the end. */
 	TEST_ASSERT_EQ(punch(g, 7, 2 * GMEM_PAGES), -EPERM);
 	expect_state(g, 0, 8, PRIVATE);
 	expect_state(g, 8, 8, SHARED);
@@ -158,7 +158,7 @@ static void destroy_shared_pages(struct gmem_vm *g)
 	TEST_ASSERT_EQ(remove_pages(g, 9, 1), 0);
 	TEST_ASSERT_EQ(punch(g, 14, 2 * GMEM_PAGES), 0);
 	TEST_ASSERT_EQ(host_read(g, 8), 0);
-	/* To allocate takes nothing away. */
+	/* Allocating pages destroys nothing. */
 	TEST_ASSERT(!fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, GMEM_PAGES * PAGE_SIZE),
 		    "fallocate() failed");
 }
@@ -208,7 +208,7 @@ static void destroy_another_backing(struct gmem_vm *g)
 	TEST_ASSERT_EQ(punch(g, 0, 4), 0);
 }
 
-/* Two backings are as they were: only in place is a file both. */
+/* Two backings behave as before: only in place does one file hold both kinds of memory. */
 TEST_F(mapping, other_process_punches_holes_in_other_files)
 {
 	struct gmem_vm other = self->g;

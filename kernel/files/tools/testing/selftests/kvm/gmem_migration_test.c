@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages stay where the mapping's NUMA policy had them allocated.  Attempts to move them,
- * to compact memory or to take a page out of use make no conversion fail.
+ * Pages stay where the mapping's NUMA policy had them allocated.  Attempts to move them, to
+ * compact memory or to offline a page make no conversion fail.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -41,7 +41,7 @@ static void bind_pages(struct gmem_vm *g, u64 page, u64 nr, int mode, unsigned l
 		  nodes ? MAX_NODE : 0, 0);
 }
 
-/* The node of a page that is shared and there. */
+/* The node of a page that is shared and present. */
 static int node_of(struct gmem_vm *g, u64 page)
 {
 	void *hva = g->mem + page * PAGE_SIZE;
@@ -62,7 +62,7 @@ static void expect_nodes(struct gmem_vm *g, u64 page, u64 nr, int node)
 			    i, node_of(g, i), node);
 }
 
-/* Whoever brings the page in, and whatever its state. */
+/* Whoever faults the page in, and whatever its state. */
 TEST_F(numa, policy_of_the_mapping_decides_on_the_node)
 {
 	struct gmem_vm *g = &self->g;
@@ -103,7 +103,7 @@ TEST_F(numa, interleaved_pages_are_spread_over_the_nodes)
 	expect_letters_and_no_holder(g);
 }
 
-/* A policy is for pages to come: what is there stays until it is punched out. */
+/* A policy is for future pages: existing ones stay until they are punched out. */
 TEST_F(numa, conversions_keep_the_node)
 {
 	struct gmem_vm *g = &self->g;
@@ -128,7 +128,7 @@ TEST_F(numa, conversions_keep_the_node)
 	expect_nodes(g, GMEM_HALF, GMEM_HALF, 1);
 }
 
-/* Asks for a move of each page: a node would be the success. */
+/* Asks to move each page; a status that is a node would mean success. */
 static void try_to_move(struct gmem_vm *g, int to_node)
 {
 	int nodes[GMEM_PAGES], status[GMEM_PAGES];
@@ -158,14 +158,14 @@ TEST_F(numa, pages_do_not_move)
 	(void)mbind(g->mem, GMEM_PAGES * PAGE_SIZE, MPOL_BIND, &to, MAX_NODE,
 		    MPOL_MF_MOVE_ALL);
 
-	/* Nor did the attempts leave a reference behind. */
+	/* The attempts left no reference behind, either. */
 	expect_letters_and_no_holder(g);
 	expect_nodes(g, 0, GMEM_PAGES, 0);
 	for (i = 0; i < GMEM_PAGES; i++)
 		TEST_ASSERT_EQ(pfn_of(g, i), pfn[i]);
 }
 
-/* Somebody who tries to move the pages, in a loop. */
+/* A thread that tries to move the pages, in a loop. */
 struct mover {
 	struct gmem_vm *g;
 	u64 nr_done;
@@ -213,7 +213,7 @@ static void convert_beside(struct gmem_vm *g, void *(*move)(void *))
 		gmem_convert(g, 0, GMEM_PAGES, SHARED, PRESERVE);
 		TEST_ASSERT_EQ(host_read(g, round % GMEM_PAGES), letter(round % GMEM_PAGES));
 
-		/* The other one gets its turn. */
+		/* Let the other thread run. */
 		done = READ_ONCE(m.nr_done);
 		while (round % 10 == 0 && READ_ONCE(m.nr_done) == done)
 			usleep(100);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Mixed memory: each page changes by its own state, at every boundary of the tracking,
- * also when the process is killed and when two callers want the same.
+ * Mixed memory: each page changes according to its own state, at every boundary of the
+ * tracking, even if the process is killed or if two callers want the same.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -18,9 +18,8 @@
 #include "gmem_wait.h"
 
 /*
- * Mixed memory.  What each page of a file holds is compared with a model, for a
- * conversion of the whole file, at the boundaries of a word, a leaf and a node of the
- * tracking.
+ * Mixed memory.  After a conversion of the whole file, the contents of each page are
+ * compared with a model, at the boundaries of a word, a leaf and a node of the tracking.
  */
 enum mark {
 	NOTHING,
@@ -57,7 +56,10 @@ FIXTURE_TEARDOWN(mixed)
 	gmem_vm_destroy(&self->g);
 }
 
-/* What a page of that kind, which is shared and a hole at first, reads before. */
+/*
+ * Turns a shared hole into a page of that kind, and returns the byte that it then reads,
+ * before the conversion.
+ */
 static u8 make_kind(struct gmem_vm *g, u64 page, u64 kind)
 {
 	enum mark mark = kind / 2;
@@ -129,7 +131,7 @@ TEST_F(mixed, every_pair_of_kinds_at_every_boundary)
 							    should, policy, attributes);
 					}
 				}
-				/* A page that nobody marked. */
+				/* A page without a mark. */
 				TEST_ASSERT_EQ(host_read(g, 200000), after(0, attributes, policy));
 
 				show_progress("conversions", ++done, NR_KINDS * NR_KINDS * 6);
@@ -141,8 +143,8 @@ TEST_F(mixed, every_pair_of_kinds_at_every_boundary)
 }
 
 /*
- * Every other page is private and every third has a mark of NONE; two pages of the file
- * in hundred are there.
+ * Every other page is private and every third has a mark of NONE; two pages in a hundred of
+ * the file are present.
  */
 #define ALTERNATE_PAGES	(65536 + 4096)
 
@@ -202,8 +204,8 @@ TEST_F(mixed, every_other_page)
 }
 
 /*
- * A page at the end is pinned, so each call looks at everything and changes nothing.
- * A process that makes such calls is killed.
+ * A page at the end is pinned, so each call checks everything and changes nothing.  A
+ * process that makes such calls is killed.
  */
 TEST_F(mixed, killed_between_and_in_conversions)
 {
@@ -243,8 +245,8 @@ TEST_F(mixed, killed_between_and_in_conversions)
 }
 
 /*
- * Two callers that want the same.  One of them may find nothing to do while the other
- * is at it; whichever returns, what it asked for is so.
+ * Two callers that want the same.  One of them may find nothing to do while the other is
+ * still working; when either returns, what it requested has been done.
  */
 #define TWIN_PAGES	64
 #define TWIN_ROUNDS	300

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Random calls beside a model that is slow and obvious: an array of pages, each with
- * its state, its byte and whether somebody holds it.  Every result is compared, what the
- * kernel says of its files and counts of the VM after each call, and the bytes as both
- * sides read them.  A sequence that differs is made as short as it gets and printed.
+ * Random calls, compared with a model that is slow and obvious: an array of pages, each
+ * with its state, its byte and whether it is held.  After each call, the result, what the
+ * kernel reports about its files, and the VM's counts are compared, and so are the bytes as
+ * both sides read them.  A sequence that differs is shortened as far as possible and
+ * printed.
  *
- * SEED= replays, OPS= is how many calls there are.
+ * SEED= replays, OPS= is the number of calls.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,8 +23,8 @@
 #include "gmem_util.h"
 
 /*
- * Guest pages from GMEM_GPA: [0, 16) file 0, [16, 20) nothing, [20, 36) the second
- * half of file 1, [36, 52) its first half.
+ * Guest pages from GMEM_GPA: [0, 16) are file 0, [16, 20) nothing, [20, 36) the second half
+ * of file 1, [36, 52) its first half.
  */
 #define HOLE		16
 #define UPPER		20
@@ -53,7 +54,7 @@ static const char * const op_names[] = {
 	"pre-fault", "pin", "unpin", "remap",
 };
 
-/* @first counts pages of the file, of the guest for VM_CONVERT. */
+/* @first is a page of the file, or of the guest for VM_CONVERT. */
 struct op {
 	enum op_kind kind;
 	int file;
@@ -63,7 +64,7 @@ struct op {
 	u64 policy;
 	u8 byte;
 	bool look;
-	/* Whether the guest does its part in a conversion. */
+	/* Whether the guest takes part in a conversion. */
 	bool takes_part;
 };
 
@@ -73,7 +74,10 @@ struct page_model {
 	bool is_held;
 	/* In the page cache. */
 	bool is_allocated;
-	/* Where GUEST_DECIDES: what the guest has, has agreed to share, and has lost. */
+	/*
+	 * If GUEST_DECIDES: whether the guest has the page, has agreed to share it, or has
+	 * lost it.
+	 */
 	bool is_guests;
 	bool is_agreed;
 	bool is_lost;
@@ -84,10 +88,10 @@ struct world {
 	struct gmem_vm files[NR_FILES];
 	struct page_model pages[END];
 	int pins[END];
-	/* What the kernel counts of each file, and what it should count of the VM. */
+	/* What the kernel counts for each file, and what it should count for the VM. */
 	int fdinfo[NR_FILES];
 	u64 counts[NR_COUNTS];
-	/* The model believes that NONE leaves zeros: to see that it is compared. */
+	/* Have the model assume that NONE leaves zeros, to check that contents are compared. */
 	bool is_wrong;
 	char difference[160];
 };
@@ -164,8 +168,8 @@ static void world_exit(struct world *w)
 }
 
 /*
- * A guest that decides gets a page while it is private, which one that is held does not
- * become, and keeps it: what the file loses then is lost to the guest.
+ * A guest that decides gets a page while it is private, which a held page cannot become,
+ * and keeps it: if the file then loses the page, the guest has lost it.
  */
 static bool guest_can_touch(struct page_model *model)
 {
@@ -184,7 +188,7 @@ static void count_conversion(struct world *w, bool to_private, u64 nr_changed)
 
 static void guest_has_touched(struct world *w, struct page_model *model)
 {
-	/* A shared page it gets as a private one, and shares it then. */
+	/* It gets a shared page as a private one, and then shares it. */
 	if (GUEST_DECIDES && !model->is_private && !model->is_guests) {
 		count_conversion(w, true, 1);
 		count_conversion(w, false, 1);
@@ -195,7 +199,7 @@ static void guest_has_touched(struct world *w, struct page_model *model)
 	model->is_allocated = true;
 }
 
-/* Reading makes memory of what was none, so not every call is followed by it. */
+/* Reading allocates memory for holes, so not every call is followed by it. */
 static void look_at(struct world *w, u64 page)
 {
 	struct page_model *model = &w->pages[page];
@@ -233,7 +237,7 @@ static u64 counted(const char *text, const char *name)
 	return at ? strtoull(at + strlen(name), NULL, 10) : POISON;
 }
 
-/* What the kernel says of a file without touching it: each stretch, and how much there is. */
+/* What the kernel reports about a file without touching it: each stretch, and its totals. */
 static void compare_with_kernel(struct world *w, int file)
 {
 	u64 nr = file_pages[file], nr_private = 0, nr_allocated = 0, page, next, size, attributes;
@@ -271,7 +275,7 @@ static void compare_with_kernel(struct world *w, int file)
 			counted(text, "gmem-allocated:"), nr_allocated * PAGE_SIZE);
 }
 
-/* Pages are filled by whoever touches them first, which the model does not know. */
+/* Pages are filled by whoever touches them first, which the model does not track. */
 static void compare_counts(struct world *w)
 {
 	int i;
@@ -317,7 +321,7 @@ static void count_result(struct world *w, const struct op *op, int result, u64 n
 	}
 }
 
-/* What the page says to the conversion, 0 or an errno. */
+/* How the page answers the conversion, 0 or an errno. */
 static int refusal(struct world *w, u64 page, const struct op *op)
 {
 	struct page_model *model = &w->pages[page];
@@ -331,7 +335,7 @@ static int refusal(struct world *w, u64 page, const struct op *op)
 	return GUEST_DECIDES && model->is_guests && !model->is_agreed ? -EPERM : 0;
 }
 
-/* Of guest page @page, before to shared. */
+/* Have the guest agree to share page @page before a conversion to shared. */
 static void let_agree(struct world *w, u64 page, const struct op *op)
 {
 	if (op->attributes & PRIVATE || !op->takes_part || page >= END ||
@@ -342,7 +346,7 @@ static void let_agree(struct world *w, u64 page, const struct op *op)
 	w->pages[page].is_agreed = w->pages[page].is_guests;
 }
 
-/* After to private. */
+/* Have the guest take back the page after a conversion to private. */
 static void let_take_back(struct world *w, u64 page, const struct op *op)
 {
 	if (!(op->attributes & PRIVATE) || !op->takes_part || page >= END ||
@@ -406,7 +410,7 @@ static void apply_vm_convert(struct world *w, const struct op *op)
 			should_where = GMEM_GPA + i * PAGE_SIZE;
 		}
 	}
-	/* Outside of files there may be nothing that can be private. */
+	/* Outside of files it may be that no memory can be private. */
 	for (i = op->first; !should && op->attributes & PRIVATE && i < end; i++) {
 		if (!HAS_TWO_BACKINGS && (i >= END || !w->pages[i].in_file))
 			should = -EINVAL;
@@ -441,7 +445,7 @@ static void apply_punch(struct world *w, const struct op *op)
 	if (r)
 		differ(w, "punch", guest_page(op->file, op->first), -errno, 0);
 
-	/* Whoever held the page holds it still, but it is the file's no more. */
+	/* Whoever held the page still holds it, but it no longer belongs to the file. */
 	for (i = op->first; i < min(end, file_pages[op->file]); i++) {
 		struct page_model *model = &w->pages[guest_page(op->file, i)];
 
@@ -490,7 +494,7 @@ static void apply(struct world *w, const struct op *op)
 		.size = PAGE_SIZE,
 	};
 
-	/* Only conversions are also tried beyond the end. */
+	/* Only conversions are tried beyond the end as well. */
 	if (op->kind != VM_CONVERT && op->kind != FILE_CONVERT &&
 	    op->first >= file_pages[op->file])
 		return;
@@ -564,7 +568,7 @@ static void make_ops(struct op *ops, u64 nr, u64 seed)
 		struct op *op = &ops[i];
 		u64 pages;
 
-		/* Every second is a conversion. */
+		/* Every second call is a conversion. */
 		op->kind = a % 2 ? (a >> 1) % 2 : (a >> 1) % NR_OP_KINDS;
 		op->file = (a >> 8) % NR_FILES;
 		op->attributes = (a >> 9) % 2 ? PRIVATE : SHARED;
@@ -592,7 +596,7 @@ static void print_op(const struct op *op)
 	puts(op->look ? ", look" : "");
 }
 
-/* What a run, which is a process of its own, has to say. */
+/* What a run, which is a process of its own, reports. */
 struct outcome {
 	u64 nr_done;
 	char difference[160];
@@ -611,7 +615,7 @@ static struct outcome run(const struct op *ops, u64 nr, bool is_wrong)
 		struct world w = { .is_wrong = is_wrong };
 		u64 i;
 
-		/* Should the run be ended by an assertion, this is what is known. */
+		/* If an assertion ends the run, this much is known. */
 		world_init(&w);
 		for (i = 0; i < nr && !w.difference[0]; i++)
 			apply(&w, &ops[i]);
@@ -632,7 +636,7 @@ static struct outcome run(const struct op *ops, u64 nr, bool is_wrong)
 	}
 	close(fds[0]);
 	TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);
-	/* What fails after all calls have been compared is a difference too. */
+	/* A failure after all calls have been compared is also a difference. */
 	if (status && !outcome.difference[0])
 		snprintf(outcome.difference, sizeof(outcome.difference),
 			 "the process ended with status %#x", status);
@@ -640,7 +644,7 @@ static struct outcome run(const struct op *ops, u64 nr, bool is_wrong)
 	return outcome;
 }
 
-/* Leave out what is not needed for the difference, in ever smaller pieces. */
+/* Leave out calls that the difference does not need, in ever smaller pieces. */
 static u64 shorten(struct op *ops, u64 nr, bool is_wrong)
 {
 	struct op *fewer = calloc(nr, sizeof(*fewer));
@@ -668,7 +672,7 @@ static u64 shorten(struct op *ops, u64 nr, bool is_wrong)
 	return nr;
 }
 
-/* How many calls are left of a sequence that differs, 0 if it does not. */
+/* How many calls remain of a sequence that differs, 0 if it does not. */
 static u64 compare(u64 seed, u64 nr, bool is_wrong)
 {
 	struct op *ops = calloc(nr, sizeof(*ops));
@@ -691,7 +695,7 @@ static u64 compare(u64 seed, u64 nr, bool is_wrong)
 	return nr;
 }
 
-/* One VM lives for so many calls. */
+/* The number of calls for which one VM is used. */
 #define SEQUENCE	1000
 
 FIXTURE(model) {
@@ -701,7 +705,7 @@ FIXTURE_SETUP(model)
 {
 	struct gmem_vm g;
 
-	/* Skips where there is nothing to compare. */
+	/* Skips if there is nothing to compare. */
 	gmem_vm_create(&g, 1, GMEM_IN_PLACE);
 	gmem_vm_destroy(&g);
 }

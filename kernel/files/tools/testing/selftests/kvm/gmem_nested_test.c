@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * In-place memory below a guest of the guest: L2, whose page tables KVM shadows, gets
- * the pages of the file and nothing else that user space has mapped.
+ * In-place memory for a nested guest: L2, whose page tables KVM shadows, gets the pages of
+ * the file and nothing else that user space has mapped.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -11,7 +11,7 @@
 #include "svm_util.h"
 #include "vmx.h"
 
-/* L1 has the pages at GPA, L2 at ALIAS; below 4 GiB, which L1 and L2 map alike. */
+/* L1 has the pages at GPA, L2 at ALIAS; below 4 GiB, L1 and L2 use the same mapping. */
 #define GPA		0xc0000000ul
 #define ALIAS		0xc0010000ul
 #define NR_PAGES	2ul
@@ -22,7 +22,7 @@ FIXTURE(nested) {
 	int fd;
 };
 
-/* Reads each page, then whatever it is told to read again. */
+/* Reads each page, then whatever it is asked to read again. */
 static void l2_code(void)
 {
 	GUEST_SYNC(READ_ONCE(*(u8 *)ALIAS));
@@ -87,7 +87,7 @@ FIXTURE_SETUP(nested)
 	tdp_identity_map_default_memslots(self->vm);
 	for (i = 0; i < NR_PAGES; i++) {
 		tdp_map(self->vm, ALIAS + i * PAGE_SIZE, GPA + i * PAGE_SIZE, PAGE_SIZE);
-		/* As if L2 had used them: KVM prefetches no others. */
+		/* Mark them as used by L2: KVM prefetches no others. */
 		*tdp_get_pte(self->vm, ALIAS + i * PAGE_SIZE) |=
 			PTE_ACCESSED_MASK(&self->vm->stage2_mmu) |
 			PTE_DIRTY_MASK(&self->vm->stage2_mmu);
@@ -101,9 +101,9 @@ FIXTURE_TEARDOWN(nested)
 }
 
 /*
- * The slot's userspace_addr is other memory than the file's, which nothing forbids.
- * The first access may bring its neighbour along; not from there, as the slot is not
- * told when that memory goes away.
+ * The slot's userspace_addr points to memory other than the file's, which nothing forbids.
+ * The first access may also map its neighbour, but not from there: the slot is not notified
+ * when that memory is unmapped.
  */
 TEST_F(nested, neighbours_come_from_the_file_too)
 {
@@ -120,14 +120,14 @@ TEST_F(nested, neighbours_come_from_the_file_too)
 	TEST_ASSERT_EQ(l2_read(self->vcpu), 'f');
 	TEST_ASSERT_EQ(l2_read(self->vcpu), 'f');
 
-	/* Nor does L2 keep anything of what user space unmaps. */
+	/* L2 does not keep anything that user space unmaps, either. */
 	kvm_munmap(other, size);
 	memset(file, 'g', size);
 	TEST_ASSERT_EQ(l2_read(self->vcpu), 'g');
 	kvm_munmap(file, size);
 }
 
-/* A conversion of L1's page takes it from L2 as well. */
+/* Converting L1's page takes it from L2 as well. */
 TEST_F(nested, zeroed_page_is_zeroed_for_the_inner_guest)
 {
 	u64 size = NR_PAGES * PAGE_SIZE;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The guest decides what becomes shared: without its consent a conversion fails with
- * EPERM and the first page that lacks it, over all files of a call.
+ * The guest decides what becomes shared: without its consent a conversion fails with EPERM
+ * and reports the first page that lacks it, across all files of a call.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -69,7 +69,7 @@ TEST_F(consent, one_page_without_it_is_reported_and_nothing_changes)
 	TEST_ASSERT_EQ(where, 5);
 	expect_guests_letters(g);
 
-	/* What was refused is not claimed: the guest may take it back. */
+	/* A refused page is not claimed: the guest may take it back. */
 	guest_start_hypercall(g, MEM_UNSHARE, 2);
 	expect_result(g, SMCCC_RET_SUCCESS);
 	TEST_ASSERT_EQ(variant->convert(g, 0, 4, SHARED, variant->policy, &where), -EPERM);
@@ -101,7 +101,7 @@ TEST_F(consent, is_not_needed_for_what_the_guest_has_never_touched)
 }
 
 /*
- * Several files: guest pages [0, 16) are the fixture's, [16, 24) the second half of
+ * Several files: guest pages [0, 16) are the fixture's file, [16, 24) the second half of
  * another file, [24, 32) its first half.
  */
 #define UPPER_PAGE	16
@@ -147,13 +147,13 @@ TEST_F(files, one_call_takes_the_consent_to_all)
 	guest_write(g, UPPER_PAGE + 4, 'b');
 	guest_write(g, LOWER_PAGE + 2, 'c');
 
-	/* The lowest guest address, not the lowest page of a file. */
+	/* The lowest guest address is reported, not the lowest page of a file. */
 	expect_eperm(g, other, 3);
 	guest_agrees(g, 3, 1);
 	expect_eperm(g, other, UPPER_PAGE + 4);
 	guest_agrees(g, UPPER_PAGE + 4, 1);
 	expect_eperm(g, other, LOWER_PAGE + 2);
-	/* Nothing of the first file is claimed. */
+	/* No page of the first file is claimed. */
 	guest_takes_back(g, 3, 1);
 	guest_agrees(g, LOWER_PAGE + 2, 1);
 	expect_eperm(g, other, 3);
@@ -187,7 +187,7 @@ TEST_F(files, one_holder_keeps_all_shared)
 	TEST_ASSERT_EQ(guest_read(g, 1), 'a');
 }
 
-/* No memory beside files is private here, and all of it is shared. */
+/* Memory outside of files cannot be private here, and all of it is shared. */
 TEST_F(files, outside_of_them_nothing_becomes_private)
 {
 	struct gmem_vm *g = &self->g;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The end of a protected VM, in every state and in the middle of everything, leaves all
- * memory to the host.  Until then neither side harms the other.
+ * When a protected VM ends, in any state and during any operation, all its memory returns
+ * to the host.  Until then neither side harms the other.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -19,14 +19,14 @@
 #include "gmem_util.h"
 
 /*
- * The end of a VM, in every state, leaves all memory to the host.  Half of the pages are
+ * When a VM ends, in any state, all its memory returns to the host.  Half of the pages are
  * in that state, the other half is the guest's.
  */
 #define ENDING_PAGES	256
 #define ENDING_VMS	104
 /*
- * What a kernel may keep for itself, far below what these VMs had.  One without in-place
- * memory loses some 15 KiB for each vCPU of a protected VM.
+ * What a kernel may keep for itself, far less than these VMs had.  A kernel without
+ * in-place memory loses some 15 KiB for each vCPU of a protected VM.
  */
 #define SLACK_KIB	(10 * SZ_1K)
 #define SLACK_VCPU_KIB	32
@@ -113,7 +113,7 @@ static void one_ending(enum ending state)
 		return;
 	}
 
-	/* The file stays, and what was the guest's has become the host's. */
+	/* The file remains, and what was the guest's now belongs to the host. */
 	guest_destroy(&g);
 	TEST_ASSERT_EQ(host_read(&g, 1), 'a');
 	TEST_ASSERT(!is_mappable(&g, ENDING_PAGES - 1), "A private page of a dead VM is mappable");
@@ -121,7 +121,7 @@ static void one_ending(enum ending state)
 	close(g.fd);
 }
 
-/* Without what is kept in case it is used again. */
+/* Free memory, once the kernel has dropped what it keeps for reuse. */
 static long free_kib(void)
 {
 	(void)write_file("/proc/sys/vm/drop_caches", "3");
@@ -134,7 +134,7 @@ static void expect_level(long before, int nr_vms, int nr_vcpus)
 {
 	long missing, i;
 
-	/* What is freed late, by the RCU or a worker, has time. */
+	/* Allow time for what is freed late, by RCU or a worker. */
 	for (i = 0; i < 100; i++) {
 		missing = before - free_kib();
 		if (missing <= SLACK_KIB)
@@ -161,9 +161,9 @@ TEST_F(ending, memory_is_the_hosts_again)
 }
 
 /*
- * Guests that share, take back and touch at random, while the host does as it likes:
- * threads that touch the mapping, that convert and that pin.  SIGBUS and refusals are
- * fine.  What a page holds at MAGIC_AT neither side changes, and all lose it when the
+ * Guests that share, take back and touch at random, while the host does as it likes, with
+ * threads that touch the mapping, convert and pin.  SIGBUS and refusals are allowed.  What
+ * a page contains at MAGIC_AT is changed by neither side, and is lost for both if the
  * kernel has to take a page from the guest by force.
  */
 #define CHURN_PAGES	64
@@ -184,7 +184,7 @@ static u64 *magic_of(void *mem, u64 page)
 	return mem + page * PAGE_SIZE + MAGIC_AT;
 }
 
-/* Answers 0 after each CHURN_STEPS steps, or what it found instead of the magic. */
+/* Answers 0 every CHURN_STEPS steps, or what it found instead of the magic. */
 static void guest_churner(u64 seed)
 {
 	u64 i, page, magic;
@@ -231,7 +231,7 @@ static void touch_handler(int sig)
 
 static bool is_refusal(int r)
 {
-	/* EINTR: nobody signals, so it is none. */
+	/* EINTR does not count: nobody sends a signal. */
 	return r == -EAGAIN || r == -EPERM;
 }
 
@@ -303,7 +303,7 @@ static void *churn_convert(void *data)
 	return NULL;
 }
 
-/* The kernel reads what it holds, after the guest has tried to take it back. */
+/* The kernel reads the pages it holds, after the guest has tried to take them back. */
 static void *churn_pin(void *data)
 {
 	u64 seed = (u64)data, page, magic;
@@ -327,7 +327,7 @@ static void *churn_pin(void *data)
 	return NULL;
 }
 
-/* The guest has @nr_more pages besides, which nobody asks for. */
+/* The guest also has @nr_more pages that nobody asks for. */
 static void churn_all(int nr_vcpus, u64 nr_more)
 {
 	static void *(*const hosts[])(void *) = { churn_touch, churn_convert, churn_pin };
@@ -390,7 +390,7 @@ TEST_F(churn, neither_side_harms_the_other)
 	churn_all(variant->nr_vcpus, 0);
 }
 
-/* Whatever they are at. */
+/* Whatever they are doing. */
 #define KILLED_VMMS	20
 #define MORE_PAGES	256
 
@@ -411,7 +411,7 @@ TEST_F(churn, killed_vmm_leaves_all_memory)
 		TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);
 		TEST_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
 			    "The VMM ended by itself, with status %#x", status);
-		/* The first one fills caches. */
+		/* The first VM fills caches. */
 		if (!i)
 			before = free_kib();
 		show_progress("VMMs", i, KILLED_VMMS);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the file loses under a protected guest is gone for good and seen by nobody, and
- * only the VM's owner can have it lost: holes, the end of the file, memory failure.
+ * What the file of a protected guest loses is lost for good and visible to nobody, and only
+ * the VM's owner can cause that: holes, the end of the file, memory failure.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +32,7 @@ TEST_F(loss, hole_takes_a_private_page_from_the_guest)
 	TEST_ASSERT_EQ(guest_read(g, 3), letter(3));
 	TEST_ASSERT_EQ(guest_read(g, 5), letter(5));
 
-	/* The page that is there now is another, and the host's. */
+	/* The page that is there now is another one, and belongs to the host. */
 	TEST_ASSERT_EQ(try_convert(g, 4, 1, SHARED, PRESERVE, &where), 0);
 	TEST_ASSERT_EQ(host_read(g, 4), 0);
 	host_write(g, 4, 'h');
@@ -55,7 +55,7 @@ TEST_F(loss, hole_takes_a_shared_page_from_the_guest)
 	TEST_ASSERT_EQ(host_read(g, 4), 'h');
 }
 
-/* A hole of 1 page by a process that is not the VM's: 0 or errno. */
+/* Punch a hole of 1 page in a process that is not the VM's: returns 0 or errno. */
 static int punch_elsewhere(struct gmem_vm *g, u64 page)
 {
 	int status;
@@ -71,7 +71,7 @@ static int punch_elsewhere(struct gmem_vm *g, u64 page)
 	return WEXITSTATUS(status);
 }
 
-/* For the guest a hole is for good, so another process makes none where the guest is. */
+/* For the guest a hole is permanent, so other processes cannot punch one where the guest is. */
 TEST_F(loss, other_process_takes_nothing_from_the_guest)
 {
 	struct gmem_vm *g = &self->g;
@@ -85,7 +85,7 @@ TEST_F(loss, other_process_takes_nothing_from_the_guest)
 	TEST_ASSERT_EQ(guest_read(g, 3), letter(3));
 	TEST_ASSERT_EQ(guest_read(g, 5), letter(5));
 
-	/* What the guest has never had is like any shared memory. */
+	/* What the guest has never had behaves like any shared memory. */
 	TEST_ASSERT_EQ(punch_elsewhere(g, 7), 0);
 	TEST_ASSERT_EQ(host_read(g, 7), 0);
 }
@@ -103,13 +103,13 @@ TEST_F(loss, closing_the_file_takes_all_pages_from_the_guest)
 	expect_missing(g, 1);
 	expect_missing(g, 2);
 
-	/* What it has never had. */
+	/* Pages that it has never had. */
 	guest_start_read(g, 3);
 	r = __vcpu_run(g->vcpu) ? -errno : 0;
 	TEST_ASSERT_EQ(r, -EFAULT);
 	TEST_ASSERT_EQ(g->vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
 
-	/* Something for the teardown to close. */
+	/* The teardown needs something to close. */
 	g->fd = vm_create_guest_memfd(g->vm, GMEM_PAGES * PAGE_SIZE, GMEM_IN_PLACE);
 	g->mem = kvm_mmap(GMEM_PAGES * PAGE_SIZE, PROT_READ, MAP_SHARED, g->fd);
 }
@@ -149,7 +149,7 @@ TEST_F(loss, failed_shared_page_is_gone)
 	have_it_shared(g, 4);
 	have_it_shared(g, 5);
 	pfn = pfn_of(g, 5);
-	/* Nobody is to be killed for it. */
+	/* Nobody is to be killed because of it. */
 	TEST_ASSERT(!madvise(g->mem, GMEM_PAGES * PAGE_SIZE, MADV_DONTNEED), "madvise() failed");
 	r = poison_frame(pfn);
 	if (r == -ENOENT)

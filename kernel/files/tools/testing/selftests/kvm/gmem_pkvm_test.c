@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Protected VMs on in-place memory: the hypercalls by which the guest shares memory and
- * takes it back, and the policies.  What protected VMs promise as all others do is in
- * the other tests; consent, lost pages and the end of a VM are in tests of their own.
+ * Protected VMs with in-place memory: the hypercalls by which the guest shares memory and
+ * takes it back, and the policies.  What protected VMs promise like all others is in the
+ * other tests; consent, lost pages and the end of a VM have tests of their own.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -35,7 +35,7 @@ TEST_F(pkvm, payload_of_the_host_is_read_by_the_guest)
 		TEST_ASSERT_EQ(guest_read(g, i), letter(i));
 }
 
-/* Anonymous memory, on a kernel that knows no other, too */
+/* Anonymous memory, also on a kernel that has no other kind */
 
 FIXTURE(anonymous) {
 	struct gmem_vm g;
@@ -51,7 +51,7 @@ FIXTURE_TEARDOWN(anonymous)
 	guest_destroy(&self->g);
 }
 
-/* Times that a page is shared and taken back. */
+/* How often a page is shared and taken back. */
 #define NR_SHARED	2000
 
 static void guest_shares_anonymous_memory(u64 gpa, u64 nr)
@@ -67,7 +67,7 @@ static void guest_shares_anonymous_memory(u64 gpa, u64 nr)
 	guest_answer(res.a0 ? 0 : i);
 }
 
-/* No exit to user space for any of it, and so no cost; tests/rate compares. */
+/* None of this exits to user space, so it should cost nothing; tests/rate compares. */
 TEST_F(anonymous, memory_is_shared_without_the_host)
 {
 	struct gmem_vm *g = &self->g;
@@ -129,7 +129,7 @@ TEST_F(pkvm, taking_back_what_is_not_shared_is_no_success)
 	int i;
 
 	give_to_the_guest(g, 3);
-	/* Page 4 has never been touched, page 5 is the host's. */
+	/* Page 4 has never been touched, page 5 belongs to the host. */
 	gmem_convert(g, 4, 1, PRIVATE, PRESERVE);
 	for (i = 3; i < 6; i++) {
 		guest_start_hypercall(g, MEM_UNSHARE, i);
@@ -151,7 +151,7 @@ TEST_F(pkvm, page_is_shared_without_having_been_touched)
 	expect_result(g, SMCCC_RET_SUCCESS);
 	TEST_ASSERT_EQ(host_read(g, 3), 'p');
 
-	/* One that is the host's has to become the guest's first. */
+	/* A page of the host has to become the guest's first. */
 	host_write(g, 4, 'q');
 	guest_start_hypercall(g, MEM_SHARE, 4);
 	expect_exit(g, GUEST_WANTS_PRIVATE, 4);
@@ -179,7 +179,7 @@ TEST_F(pkvm, touching_what_is_the_hosts_asks_for_it)
 	TEST_ASSERT_EQ(value, 'p');
 }
 
-/* Whoever holds a page, and takes it back */
+/* Who holds a page, and takes it back */
 
 static void expect_no_way_back(struct gmem_vm *g, u64 page)
 {
@@ -291,11 +291,11 @@ TEST_F(pkvm, memslots_stay_after_the_first_run)
 	guest_write(g, 1, 'a');
 	TEST_ASSERT(__vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA,
 						 0, g->mem, g->fd, 0) == -1 && errno == EPERM,
-		    "Deletion of a memslot should be EPERM");
+		    "Deletion of a memslot should fail with EPERM");
 	TEST_ASSERT_EQ(guest_read(g, 1), 'a');
 }
 
-/* What the host tries on private memory */
+/* What the host tries to do to private memory */
 
 TEST_F(pkvm, host_gets_nothing_that_is_private)
 {
@@ -310,18 +310,18 @@ TEST_F(pkvm, host_gets_nothing_that_is_private)
 
 	TEST_ASSERT(!pipe(pipefd), "pipe() failed");
 	TEST_ASSERT(write(pipefd[1], hva, 64) == -1 && errno == EFAULT,
-		    "write() from a private page should be EFAULT");
+		    "write() from a private page should fail with EFAULT");
 	TEST_ASSERT_EQ(write(pipefd[1], "0123456789", 10), 10);
 	TEST_ASSERT(read(pipefd[0], hva, 10) == -1 && errno == EFAULT,
-		    "read() to a private page should be EFAULT");
+		    "read() to a private page should fail with EFAULT");
 	TEST_ASSERT_EQ(vmsplice(pipefd[1], &iov, 1, 0), -1);
 	TEST_ASSERT_EQ(errno, EFAULT);
 	unpin_pipe(pipefd);
 
 	TEST_ASSERT(madvise(hva, PAGE_SIZE, MADV_POPULATE_READ) && errno == EFAULT,
-		    "MADV_POPULATE_READ of a private page should be EFAULT");
+		    "MADV_POPULATE_READ of a private page should fail with EFAULT");
 	TEST_ASSERT(madvise(hva, PAGE_SIZE, MADV_POPULATE_WRITE) && errno == EFAULT,
-		    "MADV_POPULATE_WRITE of a private page should be EFAULT");
+		    "MADV_POPULATE_WRITE of a private page should fail with EFAULT");
 	TEST_ASSERT(read(g->fd, buffer, sizeof(buffer)) == -1, "The file can be read");
 	TEST_ASSERT(pread(g->fd, buffer, sizeof(buffer), 4 * PAGE_SIZE) == -1,
 		    "The file can be read");

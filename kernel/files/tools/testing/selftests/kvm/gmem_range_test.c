@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Which pages a conversion changes: every range, the boundaries of the tracking, pages
- * without a slot, and tracking for which there is no memory.
+ * without a slot, and tracking that cannot be allocated.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,8 +49,8 @@ TEST_F(range, every_range_of_eight_pages)
 }
 
 /*
- * The tracking keeps the leaf of 1024 pages that has become uniform last, and here
- * a conversion needs that leaf while another one takes its place.
+ * The tracking keeps the leaf of 1024 pages that has most recently become uniform.  Here a
+ * conversion needs that leaf while another one replaces it.
  */
 TEST_F(range, range_over_the_leaf_that_was_kept)
 {
@@ -71,7 +71,7 @@ TEST_F(range, range_over_the_leaf_that_was_kept)
 
 #define SIZE_1T	BIT_ULL(40)
 
-/* Around every boundary of the tracking, in a file that has no memory yet. */
+/* Around every boundary of the tracking, in a file that has no pages yet. */
 TEST_F(range, sparse_file_of_one_tebibyte)
 {
 	static const u64 at[] = {
@@ -104,8 +104,8 @@ TEST_F(range, sparse_file_of_one_tebibyte)
 #define CGROUP	"/sys/fs/cgroup/gmem_range_test"
 
 /*
- * The tracking is charged to the caller's cgroup.  Where no memory is left there, a page
- * far from all others cannot be tracked.  That is an errno, and nobody is killed for it.
+ * The tracking is charged to the caller's cgroup.  If that is out of memory, a page far
+ * from all others cannot be tracked.  The call returns an errno, and nobody is killed.
  */
 #define CGROUP_LIMIT	"1M"
 #define TRACKED_SIZE	BIT_ULL(38)
@@ -151,12 +151,12 @@ TEST_F(tracking, no_memory_to_track_is_enomem)
 		SKIP(return, "needs root and the memory controller of cgroup v2");
 
 	/*
-	 * This process itself needs no more memory from here on, and has next to none in
-	 * the new group: what it has stays with the group where it was charged.
+	 * From here on this process needs no more memory, and has almost none in the new
+	 * group: what it has allocated stays with the group where it was charged.
 	 */
 	limit = open(CGROUP "/memory.max", O_WRONLY);
 	TEST_ASSERT(limit >= 0, "open(memory.max) failed");
-	/* The mapping of the file is not to be populated. */
+	/* The mapping of the file must not be populated. */
 	TEST_ASSERT(!mlockall(MCL_CURRENT | MCL_ONFAULT), "mlockall() failed");
 	TEST_ASSERT_EQ(write(limit, CGROUP_LIMIT, strlen(CGROUP_LIMIT)), strlen(CGROUP_LIMIT));
 	for (page = 1; page < nr && !r; page += stride) {
@@ -170,7 +170,7 @@ TEST_F(tracking, no_memory_to_track_is_enomem)
 	TEST_ASSERT_EQ(r, -ENOMEM);
 	TEST_ASSERT_EQ(where, base + failed * PAGE_SIZE);
 
-	/* Nothing has changed, and what failed works when there is memory. */
+	/* Nothing has changed, and what has failed works once there is memory. */
 	if (variant->by != BY_VM)
 		expect_state(&g, failed, 1, SHARED);
 	TEST_ASSERT_EQ(__gmem_convert(fd, base + failed * PAGE_SIZE, PAGE_SIZE, PRIVATE,
@@ -192,7 +192,7 @@ TEST_F(range, page_without_a_slot_has_a_state)
 	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, ANY_TO_PRIVATE);
 	expect_state(g, 0, GMEM_PAGES, PRIVATE);
 
-	/* Two slots, out of order, with the last page in neither. */
+	/* Two slots, out of order, and the last page in neither. */
 	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA,
 				   8 * PAGE_SIZE, g->mem, g->fd, 4 * PAGE_SIZE);
 	vm_set_user_memory_region2(g->vm, GMEM_SLOT + 1, KVM_MEM_GUEST_MEMFD,
@@ -200,7 +200,7 @@ TEST_F(range, page_without_a_slot_has_a_state)
 				   g->fd, 0);
 	guest_write(g, 0, 'a');
 	guest_write(g, 8, 'b');
-	/* Where the guest has them, not where they are in the file. */
+	/* At the guest's addresses, not at their offsets in the file. */
 	guest_agrees(g, 0, 12);
 	gmem_convert(g, 2, GMEM_PAGES - 2, SHARED, PRESERVE);
 	TEST_ASSERT_EQ(host_read(g, 4), 'a');

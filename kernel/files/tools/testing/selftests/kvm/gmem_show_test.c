@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KVM_GET_MEMORY_ATTRIBUTES2: at every boundary and beside conversions, for any process,
- * without a page fault that waits.  What fdinfo shows is in gmem_fdinfo_test; what is
+ * KVM_GET_MEMORY_ATTRIBUTES2: at every boundary, during conversions, for any process, and
+ * without making a page fault wait.  What fdinfo shows is in gmem_fdinfo_test; what is
  * counted and traced is in gmem_count_test and gmem_trace_test.
  *
- * SEED= replays, OPS= is how many questions there are.
+ * SEED= replays, OPS= is the number of calls of the getter.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -24,7 +24,7 @@
 
 GMEM_FIXTURE(show, GMEM_PAGES)
 
-/* From @page on pages have @attributes up to @end. */
+/* Pages [@page, @end) have @attributes. */
 static void expect_range(int fd, u64 page, u64 end, u64 attributes)
 {
 	u64 size, seen;
@@ -84,7 +84,7 @@ TEST_F(show, every_range_from_every_page)
 
 #define LARGE_PAGES	(SZ_1G / PAGE_SIZE * 2 + 3)
 
-/* Words, leaves and nodes of the tracking, and the end of a file that fills none. */
+/* Words, leaves and nodes of the tracking, and the end of a file that fills none of them. */
 TEST_F(show, boundaries_of_the_tracking)
 {
 	static const u64 at[] = { 63, 64, 1023, 1024, 1025, 65535, 65536, 2 * 65536 - 1,
@@ -130,7 +130,7 @@ TEST_F(show, wrong_fields_are_einval)
 		range = (struct kvm_memory_attributes2_range){};
 		range.reserved[i] = 1ull << (8 * i);
 		TEST_ASSERT(ioctl(self->g.fd, KVM_GET_MEMORY_ATTRIBUTES2, &range) == -1 &&
-			    errno == EINVAL, "Reserved word %zu should be EINVAL", i);
+			    errno == EINVAL, "Reserved word %zu should fail with EINVAL", i);
 	}
 }
 
@@ -140,19 +140,19 @@ TEST_F(show, bad_pointer_is_efault)
 	struct gmem_vm *g = &self->g;
 
 	TEST_ASSERT(ioctl(g->fd, KVM_GET_MEMORY_ATTRIBUTES2, NULL) == -1 && errno == EFAULT,
-		    "NULL should be EFAULT");
+		    "NULL should fail with EFAULT");
 	TEST_ASSERT(ioctl(g->fd, KVM_GET_MEMORY_ATTRIBUTES2, -1ul) == -1 && errno == EFAULT,
-		    "-1 should be EFAULT");
+		    "-1 should fail with EFAULT");
 	TEST_ASSERT(ioctl(g->fd, KVM_GET_MEMORY_ATTRIBUTES2, ro) == -1 && errno == EFAULT,
-		    "What cannot be written should be EFAULT");
+		    "Read-only memory should fail with EFAULT");
 	kvm_munmap(ro, PAGE_SIZE);
 
-	/* The struct may lie in the file, where it is shared. */
+	/* The struct may be in the file, where that is shared. */
 	memset(g->mem + PAGE_SIZE, 0, PAGE_SIZE);
 	TEST_ASSERT_EQ(ioctl(g->fd, KVM_GET_MEMORY_ATTRIBUTES2, g->mem + PAGE_SIZE), 0);
 	gmem_convert(g, 1, 1, PRIVATE, ANY_TO_PRIVATE);
 	TEST_ASSERT(ioctl(g->fd, KVM_GET_MEMORY_ATTRIBUTES2, g->mem + PAGE_SIZE) == -1 &&
-		    errno == EFAULT, "A struct in private memory should be EFAULT");
+		    errno == EFAULT, "A struct in private memory should fail with EFAULT");
 }
 
 TEST_F(show, other_files_have_no_such_ioctl)
@@ -160,7 +160,7 @@ TEST_F(show, other_files_have_no_such_ioctl)
 	struct kvm_vm *vm = vm_create_barebones();
 	int fd, r;
 
-	/* What arm64 says to an ioctl of the VM that it does not know is EINVAL. */
+	/* arm64 returns EINVAL for an ioctl of the VM that it does not know. */
 	r = __gmem_get(self->g.vm->fd, 0, NULL, NULL);
 	TEST_ASSERT(r == -ENOTTY || r == -EINVAL, "A VM answers the getter: %d", r);
 
@@ -198,13 +198,13 @@ TEST_F(show, process_that_did_not_make_the_vm_can_ask)
 	TEST_ASSERT_EQ(status, 0);
 }
 
-/* Beside conversions */
+/* During conversions */
 
 #define FLIP_PAGES	70000
 #define FLIP_FIRST	100
 #define FLIP_END	66000
 
-/* Two pictures, and one conversion between them: the middle is one state or the other. */
+/* Two states, and one conversion between them: the middle has either the one or the other. */
 static bool is_private_in(u64 page, bool flipped)
 {
 	return page < FLIP_FIRST || page >= FLIP_END ? page % 7 == 0 : flipped;
@@ -262,7 +262,7 @@ TEST_F(show, each_answer_beside_conversions_was_true_at_one_instant)
 
 	pthread_create(&thread, NULL, flip, &f);
 	for (done = 0; done < nr; done++) {
-		/* The middle, its borders, and what never changes. */
+		/* The middle, its borders, and the pages that never change. */
 		page = done % 4 ? random() % FLIP_PAGES :
 				  (done % 8 ? FLIP_FIRST : FLIP_END) - 2 + random() % 4;
 		TEST_ASSERT_EQ(__gmem_get(f.fd, page * PAGE_SIZE, &size, &attributes), 0);
@@ -281,9 +281,9 @@ TEST_F(show, each_answer_beside_conversions_was_true_at_one_instant)
 	printf("# measured: %lu answers beside %lu conversions, %lu of them private\n", nr,
 	       f.nr_flips, nr_private);
 	TEST_ASSERT(f.nr_flips > 1, "Nothing was converted meanwhile");
-	TEST_ASSERT(nr_private, "No answer has seen the middle private");
+	TEST_ASSERT(nr_private, "No answer showed the middle as private");
 
-	/* Once it is quiet, the whole of it again. */
+	/* After the last conversion, check all of it again. */
 	gmem_file_convert(f.fd, FLIP_FIRST, FLIP_END - FLIP_FIRST, PRIVATE);
 	expect_range(f.fd, FLIP_FIRST + 1, FLIP_END, PRIVATE);
 	close(f.fd);
@@ -313,7 +313,7 @@ static void *ask(void *data)
 #define MAX_ROUNDS	1000
 #define MAX_TRIES	100
 
-/* First touches by this thread: how long they took, and how often it slept for others. */
+/* First touches by this thread: how long they took, and how often it slept. */
 struct touches {
 	u64 ns;
 	long nr_waits;
@@ -333,13 +333,16 @@ static struct touches touch_new_pages(struct gmem_vm *g)
 		WRITE_ONCE(g->mem[i * PAGE_SIZE], 1);
 	t.ns = timespec_to_ns(timespec_elapsed(start));
 	getrusage(RUSAGE_THREAD, &after);
-	/* To be preempted is not to wait, so this does not depend on the machine's load. */
+	/*
+	 * Being preempted does not count as waiting, so this does not depend on the
+	 * machine's load.
+	 */
 	t.nr_waits = after.ru_nvcsw - before.ru_nvcsw;
 
 	return t;
 }
 
-/* Touch while another thread is busy, in @nr rounds during which it has done something. */
+/* Touch while another thread is busy, for @nr rounds in each of which it got something done. */
 static struct touches touch_beside(struct gmem_vm *g, u64 *nr_done, int nr)
 {
 	struct touches sum = { .ns = -1ull }, t;
@@ -349,14 +352,14 @@ static struct touches touch_beside(struct gmem_vm *g, u64 *nr_done, int nr)
 	while (!READ_ONCE(*nr_done))
 		usleep(1000);
 	for (round = 0; nr; round++) {
-		TEST_ASSERT(round < MAX_ROUNDS, "Nothing is done while pages are touched");
+		TEST_ASSERT(round < MAX_ROUNDS, "The other thread does nothing meanwhile");
 		show_progress("rounds of touches", round, 0);
 		done = READ_ONCE(*nr_done);
 		t = touch_new_pages(g);
-		/* Of two that have ended, one has begun as well. */
+		/* If two have ended, one of them has also started during the round. */
 		if (READ_ONCE(*nr_done) - done < 2)
 			continue;
-		/* The quickest, as the machine has other things to do. */
+		/* The fastest, as the machine has other things to do. */
 		sum.ns = min(sum.ns, t.ns);
 		sum.nr_waits += t.nr_waits;
 		nr--;
@@ -379,7 +382,7 @@ TEST_F(show, asking_makes_no_fault_wait)
 	u64 page;
 
 	f.mem = kvm_mmap(TOUCHED * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd);
-	/* A look at something. */
+	/* Something for the getter to look at. */
 	for (page = 2 * TOUCHED; page < LARGE_PAGES; page += 65536)
 		gmem_file_convert(f.fd, page, 1, PRIVATE);
 
@@ -390,7 +393,7 @@ TEST_F(show, asking_makes_no_fault_wait)
 	WRITE_ONCE(asking.stop, true);
 	pthread_join(thread, NULL);
 
-	/* Whoever converts does make faults wait: so it is seen when they do. */
+	/* Conversions do make faults wait: this shows that waiting would be seen. */
 	pthread_create(&thread, NULL, flip, &converting);
 	do
 		converted = touch_beside(&f, &converting.nr_flips, ROUNDS);
@@ -402,7 +405,7 @@ TEST_F(show, asking_makes_no_fault_wait)
 	       TOUCHED, alone.ns, asked.ns);
 	printf("# measured: %d touches wait %ld times for %lu questions, %ld for conversions\n",
 	       ROUNDS * TOUCHED, asked.nr_waits, asking.nr_asked, converted.nr_waits);
-	TEST_ASSERT(converted.nr_waits, "No touch is seen to wait for conversions");
+	TEST_ASSERT(converted.nr_waits, "No touch waited for a conversion");
 	TEST_ASSERT(asked.nr_waits * 1000 < ROUNDS * TOUCHED, "%ld of %d touches have waited",
 		    asked.nr_waits, ROUNDS * TOUCHED);
 	kvm_munmap(f.mem, TOUCHED * PAGE_SIZE);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Everything against everything on the same pages, in a process that ends in one of
- * four ways.  What is promised under all this: nothing but a pin makes a conversion
- * fail for long, and when the process is gone nothing is left of it.
+ * Everything at once on the same pages, in a process that ends in one of four ways.  What
+ * is promised under all this: only a pin makes a conversion fail for long, and once the
+ * process is gone nothing of it is left.
  *
- * SECONDS= says for how long, without it the number of rounds is fixed.  SEED= is where
- * the dice begin, VCPUS= how many the guest has at most.
+ * SECONDS= limits the time; without it the number of rounds is fixed.  SEED= starts the
+ * random numbers, VCPUS= is the most vCPUs that the guest has.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -22,7 +22,7 @@
 #include "gmem_harness.h"
 #include "gmem_stress.h"
 
-/* Rounds, and how many conversions a round has at most. */
+/* Rounds, and the most conversions in a round. */
 #define ROUNDS		32
 #define ROUND_WORK	2000
 
@@ -35,8 +35,8 @@ enum ending {
 };
 
 /*
- * Until there have been so many conversions, and the guest has run as well, or the
- * child, if this is not itself, has ended before.
+ * Wait until there have been that many conversions and the guest has run that often, or
+ * until @child, unless it is 0, has ended before.
  */
 static void wait_for_work(u64 conversions, u64 guest_runs, pid_t child)
 {
@@ -52,13 +52,13 @@ static void wait_for_work(u64 conversions, u64 guest_runs, pid_t child)
 	}
 }
 
-/* The process: until the work is done, then the end that is asked for. */
+/* The process: runs until the work is done, then ends as requested. */
 static void run_process(enum ending ending, unsigned int seed, u64 conversions, u64 guest_runs)
 {
 	struct gmem_vm *g = &stress.g;
 	size_t i;
 
-	/* Nobody else ends this if the test itself is ended. */
+	/* If the test itself is killed, nobody else would end this process. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	stress_begin(seed);
 	wait_for_work(conversions, guest_runs, 0);
@@ -87,8 +87,8 @@ static void run_process(enum ending ending, unsigned int seed, u64 conversions, 
 	stress_end();
 	if (ending == ORDERLY) {
 		/*
-		 * With nobody left, everything converts once memory errors are punched
-		 * out.  A mapping remembers them, so it has to be made anew.
+		 * With nobody left, everything can be converted once memory errors are
+		 * punched out.  A mapping remembers them, so it has to be created again.
 		 */
 		punch_hole(g, 0, STRESS_PAGES);
 		kvm_munmap(g->mem, STRESS_SIZE);
@@ -101,7 +101,7 @@ static void run_process(enum ending ending, unsigned int seed, u64 conversions, 
 	_exit(0);
 }
 
-/* VMs that are alive have a directory each. */
+/* Each VM that is alive has a directory. */
 static int nr_vms(void)
 {
 	DIR *dir = opendir("/sys/kernel/debug/kvm");
@@ -126,7 +126,7 @@ struct usage {
 
 static struct usage usage(void)
 {
-	/* Add up what each CPU has counted for itself. */
+	/* Add up the per-CPU counts. */
 	TEST_ASSERT(!write_file("/proc/sys/vm/stat_refresh", "1"), "Cannot refresh vmstat");
 
 	return (struct usage){
@@ -139,7 +139,7 @@ static struct usage usage(void)
 	};
 }
 
-/* KASAN keeps freed objects in their slabs; kmemleak looks after those. */
+/* KASAN keeps freed objects in their slabs; kmemleak checks those. */
 static long free_kib(void)
 {
 	long kib = read_number("/proc/meminfo", "MemFree");
@@ -150,7 +150,7 @@ static long free_kib(void)
 	return kib;
 }
 
-/* What is freed after a grace period, or counted per CPU, shows with some delay. */
+/* What is freed after a grace period, or counted per CPU, shows up with some delay. */
 static void expect_usage(struct usage before, long slack, enum ending ending)
 {
 	struct usage last = {}, now;
@@ -181,7 +181,7 @@ FIXTURE_SETUP(stress)
 {
 	struct gmem_vm probe;
 
-	/* Skips where there is nothing to stress. */
+	/* Skips if there is nothing to stress. */
 	gmem_vm_create(&probe, 1, GMEM_IN_PLACE);
 	gmem_vm_destroy(&probe);
 	stress.counts = kvm_mmap(PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
@@ -225,7 +225,7 @@ TEST_F(stress, everything_against_everything)
 			    "Round %lu, ending %d, SEED=%lu: status %#x, %s", round, ending, seed,
 			    status, counts->failure);
 
-		/* The first of each warm up what the kernel keeps. */
+		/* The first rounds of each kind fill what the kernel caches. */
 		expect_usage(before, round < NR_ENDINGS ? 64 : 8, ending);
 		if (round < NR_ENDINGS) {
 			before.file_pages = usage().file_pages;
@@ -239,7 +239,7 @@ TEST_F(stress, everything_against_everything)
 	printf("%lu pins, %lu poisoned, %lu runs of the guest\n",
 	       counts->pins, counts->poisoned, counts->guest_runs);
 	TEST_ASSERT(counts->transient <= 1 + counts->conversions / 100000,
-		    "%lu conversions refused without a pin is not rare", counts->transient);
+		    "%lu conversions refused without a pin, which must be rare", counts->transient);
 	TEST_ASSERT(free_before - free_after < 16 * 1024,
 		    "%ld KiB are gone after %lu rounds", free_before - free_after, round);
 	TEST_ASSERT(counts->refused && counts->pins && counts->guest_runs,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The tracepoint: one event for each call, with what it did and who refused it. */
+/* The tracepoint: one event for each call, with what the call did and who refused it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -15,7 +15,7 @@
 #define INSTANCE	TRACEFS "/instances/gmem_trace_test"
 #define ENABLE		INSTANCE "/events/kvm_gmem/kvm_gmem_convert/enable"
 
-/* Pages of another file, whose second half the guest has in front of its first. */
+/* Pages of another file; the guest has its second half before its first. */
 #define OTHER_PAGES	16
 #define OTHER_HALF	(OTHER_PAGES / 2)
 
@@ -51,7 +51,7 @@ struct event {
 	unsigned long took_ns, locked_ns;
 };
 
-/* How many events of this VM there are since the last look, the last of them in @last. */
+/* How many events of this VM have been added since the last call, the last one in @last. */
 static int take_events(struct event *last)
 {
 	FILE *file = fopen(INSTANCE "/trace", "r");
@@ -71,7 +71,7 @@ static int take_events(struct event *last)
 				 &event.error_ino, &event.refs, &event.maps, &event.pins,
 				 &event.took_ns, &event.locked_ns);
 		TEST_ASSERT(nr_read == 15, "%d fields of: %s", nr_read, line);
-		/* Others may convert meanwhile. */
+		/* Others may convert at the same time. */
 		if (event.vm != getpid())
 			continue;
 
@@ -79,7 +79,7 @@ static int take_events(struct event *last)
 		*last = event;
 	}
 	fclose(file);
-	/* To open it so is what empties it. */
+	/* Opening it like this is what empties it. */
 	fd = open(INSTANCE "/trace", O_WRONLY | O_TRUNC);
 	TEST_ASSERT(fd >= 0, "open(" INSTANCE "/trace) failed");
 	close(fd);
@@ -95,7 +95,7 @@ static u64 inode_of(struct gmem_vm *g)
 	return st.st_ino;
 }
 
-/* One event of the file, for a call with these fields. */
+/* Expects one event of the file, for a call with these fields. */
 static struct event expect_event(struct gmem_vm *g, u64 page, u64 nr, u64 attributes,
 				 u64 policy, u64 nr_changed, int result)
 {
@@ -133,7 +133,7 @@ TEST_F(trace, one_event_for_each_call)
 	TEST_ASSERT_EQ(try_convert(g, 0, 16, SHARED, PRESERVE, NULL), 0);
 	expect_event(g, 0, 16, SHARED, PRESERVE, 10, 0);
 
-	/* What has nothing to convert is a call as well; what is wrong is none. */
+	/* A call that has nothing to convert is traced; an invalid one is not. */
 	TEST_ASSERT_EQ(try_convert(g, 0, 16, SHARED, PRESERVE, NULL), 0);
 	expect_event(g, 0, 16, SHARED, PRESERVE, 0, 0);
 	TEST_ASSERT_EQ(try_convert(g, 0, 0, SHARED, PRESERVE, NULL), -EINVAL);
@@ -153,7 +153,7 @@ TEST_F(trace, calls_on_the_vm_have_no_file)
 	TEST_ASSERT_EQ(event.changed, 2 * PAGE_SIZE);
 }
 
-/* Where a call on the VM was refused: in guest memory, and in which file, if in one. */
+/* Where a call on the VM was refused: the guest address, and the file, if it is in one. */
 TEST_F(trace, page_of_a_file_that_refuses_a_call_on_the_vm)
 {
 	struct gmem_vm *g = &self->g, other;
@@ -180,7 +180,7 @@ TEST_F(trace, page_of_a_file_that_refuses_a_call_on_the_vm)
 	TEST_ASSERT_EQ(event.error_offset, 0);
 	TEST_ASSERT_EQ(event.error_ino, 0);
 
-	/* Beyond the memslots no file has anything. */
+	/* Beyond the memslots there are no files. */
 	TEST_ASSERT_EQ(try_convert_gpa(g, GMEM_PAGES + OTHER_PAGES - 1, 2, SHARED, ZERO, NULL),
 		       -EOPNOTSUPP);
 	TEST_ASSERT_EQ(take_events(&event), 1);
@@ -189,7 +189,7 @@ TEST_F(trace, page_of_a_file_that_refuses_a_call_on_the_vm)
 	close_other(&other);
 }
 
-/* What another process does with a VM of its own has the number of that process. */
+/* If another process converts in a VM of its own, the event has that process's ID. */
 TEST_F(trace, calls_of_another_vm_are_told_apart)
 {
 	struct event event;
@@ -242,7 +242,7 @@ static void *enable_late(void *data)
 	return NULL;
 }
 
-/* The call waits for a second, and is traced from its middle on. */
+/* The call waits for a second, and tracing starts in the middle of it. */
 TEST_F(trace, tracing_that_begins_in_a_call_has_no_times)
 {
 	struct gmem_vm *g = &self->g;
@@ -257,7 +257,7 @@ TEST_F(trace, tracing_that_begins_in_a_call_has_no_times)
 	pthread_join(thread, NULL);
 	unpin_pipe(pipefd);
 
-	/* Unless the machine had no time for the thread. */
+	/* Unless the machine did not run the thread in time. */
 	if (take_events(&event)) {
 		TEST_ASSERT_EQ(event.result, -EAGAIN);
 		TEST_ASSERT_EQ(event.took_ns, 0);

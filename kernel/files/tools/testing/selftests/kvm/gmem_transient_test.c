@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * References that pass by themselves: they are no reason to refuse a conversion, and a
- * conversion does not wait for a CPU that somebody keeps.
+ * Short-lived references: they are no reason to refuse a conversion, and a conversion does
+ * not wait for a CPU that somebody keeps busy.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -24,8 +24,8 @@
 #include "gmem_wait.h"
 
 /*
- * Another process that maps, drops, locks, moves and splices the pages, looks for them
- * in the page cache and takes futexes in them.  It holds none of them for long.
+ * Another process that maps, drops, locks, moves and splices the pages, looks them up in
+ * the page cache, and uses futexes in them.  It holds none of them for long.
  */
 #define STORM_PAGES	64
 #define STORM_SIZE	(STORM_PAGES * PAGE_SIZE)
@@ -33,7 +33,7 @@
 
 struct storm {
 	int fd;
-	/* Grows whenever the thread that splices has let its page go. */
+	/* Counts how often the splicing thread has released its page. */
 	u64 spliced;
 };
 
@@ -73,7 +73,7 @@ static void *storm_move(void *data)
 	for (;;) {
 		(void)madvise(mem, STORM_SIZE, MADV_POPULATE_WRITE);
 		was = mem;
-		/* The old place stays taken, as others map all the time. */
+		/* The old range stays reserved, as others call mmap() all the time. */
 		mem = mremap(mem, STORM_SIZE, STORM_SIZE,
 			     MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
 		TEST_ASSERT(mem != MAP_FAILED, "mremap() failed");
@@ -172,12 +172,12 @@ TEST_F(storm, what_passes_is_no_reason_to_refuse)
 			spliced = READ_ONCE(storm->spliced);
 			r = __gmem_convert(g->fd, first * PAGE_SIZE, nr * PAGE_SIZE, PRIVATE,
 					   PRESERVE, &where);
-			/* A thread that had no CPU did hold its page all the time. */
+			/* A thread that did not get a CPU did hold its page all the time. */
 		} while (r == -EAGAIN && spliced == READ_ONCE(storm->spliced));
 		TEST_ASSERT(!r, "Round %lu: %s at %#lx, which nobody holds", round,
 			    strerror(-r), where);
 		gmem_convert(g, first, nr, SHARED, PRESERVE);
-		/* Time for the others to take hold of the pages again. */
+		/* Give the others time to take references to the pages again. */
 		usleep(rand() % 1000);
 		show_progress("rounds", round, STORM_ROUNDS);
 	}
@@ -188,9 +188,9 @@ TEST_F(storm, what_passes_is_no_reason_to_refuse)
 }
 
 /*
- * A real-time thread that keeps its CPU, as a pinned vCPU of a real-time guest does,
- * on a host that does not throttle it.  It has touched a page just now, so the page is
- * in whatever the CPU keeps for itself.
+ * A real-time thread that keeps its CPU busy, as a pinned vCPU of a real-time guest does,
+ * on a host that does not throttle it.  It has just touched a page, so the page is in the
+ * CPU's own caches of pages.
  */
 #define RT_NSECS	(5ull * NSEC_PER_SEC)
 #define RT_PRIORITY	50
@@ -225,7 +225,7 @@ static void *keep_the_cpu(void *data)
 	touch(rt.g, 1);
 	WRITE_ONCE(rt.has_touched, true);
 
-	/* What it had of its CPU, not what has passed meanwhile. */
+	/* The CPU time it has used, not the time that has passed. */
 	while (!READ_ONCE(rt.shall_end) && used.tv_sec * NSEC_PER_SEC + used.tv_nsec < RT_NSECS)
 		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
 	WRITE_ONCE(rt.has_given_up, !READ_ONCE(rt.shall_end));
@@ -233,7 +233,7 @@ static void *keep_the_cpu(void *data)
 	return NULL;
 }
 
-/* How much of a CPU others get beside real-time threads; old kernels have no such file. */
+/* How much CPU time others get despite real-time threads; old kernels have no such file. */
 static void set_fair_server(const char *nsecs)
 {
 	char path[80];
@@ -263,7 +263,10 @@ TEST_F(realtime, thread_that_keeps_its_cpu_holds_up_no_conversion)
 	}
 	if (n < 2)
 		SKIP(return, "needs two CPUs");
-	/* In this order: without a limit for real-time threads the other cannot be set. */
+	/*
+	 * In this order: once real-time threads are unlimited, the fair server cannot be
+	 * changed.
+	 */
 	set_fair_server("0");
 	if (write_file(rt_runtime, "-1"))
 		SKIP(return, "needs root, for %s", rt_runtime);
@@ -282,7 +285,7 @@ TEST_F(realtime, thread_that_keeps_its_cpu_holds_up_no_conversion)
 	WRITE_ONCE(rt.shall_end, true);
 	kvm_pthread_join(thread, NULL);
 
-	TEST_ASSERT(!write_file(rt_runtime, "950000"), "Cannot throttle again");
+	TEST_ASSERT(!write_file(rt_runtime, "950000"), "Cannot restore the limit");
 	set_fair_server("50000000");
 	TEST_ASSERT(before_it_gave_up, "The conversions took until the thread gave up its CPU");
 }

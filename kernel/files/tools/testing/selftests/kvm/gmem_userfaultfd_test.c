@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * userfaultfd's write protection: marks in page tables, also where no page has ever
- * been.
+ * userfaultfd's write protection: markers in page tables, even where there has never been a
+ * page.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -56,7 +56,7 @@ static void mark(int uffd, struct gmem_vm *g, bool set)
 		    strerror(errno));
 }
 
-/* Has the page been written since it was marked, as the kernel tells a migration? */
+/* Has the page been written since it was marked, as a migration would ask the kernel? */
 static bool is_written(struct gmem_vm *g, u64 page)
 {
 	struct page_region region = {};
@@ -79,7 +79,7 @@ static bool is_written(struct gmem_vm *g, u64 page)
 	return r == 1;
 }
 
-/* A fault on a mark that does not get on repeats for ever, and is ended as a hang. */
+/* A fault on a marker that is not resolved repeats forever, and is ended as a hang. */
 TEST_F(marks, reads_and_writes_where_no_page_has_been)
 {
 	struct gmem_vm *g = &self->g;
@@ -98,13 +98,13 @@ TEST_F(marks, reads_and_writes_where_no_page_has_been)
 	expect_letters_and_no_holder(g);
 }
 
-/* The neighbours of a page that is touched are there, marked, and must stay so. */
+/* The neighbours of a touched page are present and marked, and must stay so. */
 TEST_F(marks, reads_and_writes_beside_pages_that_are_there)
 {
 	struct gmem_vm *g = &self->g;
 	u64 i;
 
-	/* In the file, and not in the page tables. */
+	/* In the file, but not in the page tables. */
 	for (i = 0; i < GMEM_PAGES; i++)
 		guest_write(g, i, letter(i));
 	mark(self->uffd, g, true);
@@ -117,7 +117,7 @@ TEST_F(marks, reads_and_writes_beside_pages_that_are_there)
 	expect_letters_and_no_holder(g);
 }
 
-/* Marks of pages that are mapped, and what conversions leave of them. */
+/* Marks on pages that are mapped, and what conversions leave of them. */
 TEST_F(marks, reads_and_writes_after_conversions)
 {
 	struct gmem_vm *g = &self->g;
@@ -127,7 +127,7 @@ TEST_F(marks, reads_and_writes_after_conversions)
 	mark(self->uffd, g, true);
 	gmem_convert(g, 0, GMEM_PAGES, PRIVATE, PRESERVE);
 	expect_state(g, 0, GMEM_PAGES, PRIVATE);
-	/* Private pages can be marked, and unmarked, as well. */
+	/* Private pages can be marked and unmarked as well. */
 	mark(self->uffd, g, true);
 	expect_state(g, 0, GMEM_PAGES, PRIVATE);
 
@@ -149,7 +149,7 @@ TEST_F(marks, reads_and_writes_after_conversions)
 	expect_letters_and_no_holder(g);
 }
 
-/* The kernel's own accesses: they look at the page tables without a fault first. */
+/* Accesses by the kernel itself: it first looks at the page tables without faulting. */
 TEST_F(marks, system_calls_on_marked_pages)
 {
 	struct gmem_vm *g = &self->g;

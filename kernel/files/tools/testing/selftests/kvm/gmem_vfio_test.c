@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * An IOMMU has shared pages mapped for a device that reads and writes them: QEMU's edu,
- * given to vfio-pci, in each mode that libvfio knows.  What is mapped does not go
- * private, what is private is not mapped, and no transfer reaches it.
+ * bound to vfio-pci, in each mode that libvfio supports.  A mapped page cannot become
+ * private, a private page cannot be mapped, and no transfer reaches it.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -24,11 +24,11 @@
 #include "gmem_util.h"
 #include "ucall_common.h"
 
-/* What the device is on the bus, and what it says of itself: 1.0, and its name. */
+/* How the bus identifies the device, and how the device identifies itself: 1.0, and its name. */
 #define EDU_DEVICE	"0x11e8"
 #define EDU_VERSION	0x010000edu
 
-/* Its registers, its command bits, and where it has memory of its own. */
+/* Its registers, its command bits, and the offset of its own memory. */
 #define EDU_SRC		0x80
 #define EDU_DST		0x88
 #define EDU_COUNT	0x90
@@ -37,13 +37,13 @@
 #define EDU_TO_MEMORY	BIT(1)
 #define EDU_BUFFER	0x40000
 
-/* Half a page.  QEMU 7.2 ends itself over the last byte of the buffer. */
+/* Half a page.  QEMU 7.2 aborts at the last byte of the buffer. */
 #define BYTES		2048
 
 #define BAR_GPA		(GMEM_GPA + BIT_ULL(30))
 #define BAR_SLOT	11
 
-/* ---- The device: for the host, and for the guest that has its BAR. ----------- */
+/* ---- The device, for the host and for a guest that has its BAR --------------- */
 
 static void edu_transfer(void *bar, u64 src, u64 dst, u64 command)
 {
@@ -55,7 +55,7 @@ static void edu_transfer(void *bar, u64 src, u64 dst, u64 command)
 		cpu_relax();
 }
 
-/* The device has a page where the guest has it. */
+/* The device has a page at the guest's address. */
 static u64 iova_of(u64 page)
 {
 	return GMEM_GPA + page * PAGE_SIZE;
@@ -129,9 +129,9 @@ FIXTURE(vfio) {
 
 FIXTURE_VARIANT(vfio) {
 	const char *mode;
-	/* What unmapping one page of a larger mapping says. */
+	/* What unmapping one page of a larger mapping returns. */
 	int part;
-	/* And whether it does that, the others staying mapped. */
+	/* Whether that works, with the other pages staying mapped. */
 	bool cuts;
 };
 
@@ -208,7 +208,7 @@ static int map_pages(struct _test_data_vfio *self, u64 page, u64 nr)
 	return __iommu_map(self->iommu, region);
 }
 
-/* A mapping of its own for each page, as each may go private on its own. */
+/* A mapping of its own for each page, as each may become private on its own. */
 static void map_page(struct _test_data_vfio *self, u64 page)
 {
 	TEST_ASSERT_EQ(map_pages(self, page, 1), 0);
@@ -219,7 +219,7 @@ static void unmap_page(struct _test_data_vfio *self, u64 page)
 	iommu_unmap(self->iommu, &self->regions[page]);
 }
 
-/* The offset, in pages, of the one that refuses [page, page + nr) to go private; or -1. */
+/* The page of the file that keeps [page, page + nr) from becoming private, or -1. */
 static int refused_at(struct gmem_vm *g, u64 page, u64 nr)
 {
 	u64 where = POISON;
@@ -258,7 +258,7 @@ TEST_F(vfio, lowest_mapped_page_refuses_until_it_is_unmapped)
 	map_page(self, 5);
 	map_page(self, 9);
 	TEST_ASSERT_EQ(refused_at(g, 0, GMEM_PAGES), 5);
-	/* What is mapped has no say over its neighbours. */
+	/* A mapped page does not affect its neighbours. */
 	TEST_ASSERT_EQ(refused_at(g, 6, 3), -1);
 	gmem_convert(g, 6, 3, SHARED, PRESERVE);
 	unmap_page(self, 5);
@@ -289,7 +289,7 @@ TEST_F(vfio, device_does_not_reach_a_page_that_went_private)
 	host_write(g, 2, 'e');
 	map_page(self, 1);
 	map_page(self, 2);
-	/* So that its IOTLB has both. */
+	/* Have the IOTLB cache both. */
 	device_reads(self->bar, 1);
 	device_writes(self->bar, 2);
 	unmap_page(self, 2);
@@ -349,7 +349,7 @@ TEST_F(vfio, device_that_writes_all_the_time_reaches_shared_pages_only)
 	map_page(self, 6);
 	TEST_ASSERT_EQ(pthread_create(&writer.thread, NULL, write_all_the_time, &writer), 0);
 	for (round = 0; round < 6; round++) {
-		/* Two: the first may have begun before the page was mapped. */
+		/* Two, as the first may have started before the page was mapped. */
 		wait_for_transfers(&writer, 2);
 		TEST_ASSERT_EQ(g->mem[6 * PAGE_SIZE], 'h');
 		unmap_page(self, 6);
@@ -382,7 +382,7 @@ TEST_F(vfio, part_of_a_mapping)
 		TEST_ASSERT_EQ(unmapped, variant->cuts ? PAGE_SIZE : 0);
 	TEST_ASSERT_EQ(refused_at(g, 5, 1), variant->cuts ? -1 : 5);
 
-	/* The others are there for the device still. */
+	/* The others are still there for the device. */
 	TEST_ASSERT_EQ(refused_at(g, 4, 1), 4);
 	TEST_ASSERT_EQ(refused_at(g, 6, 4), 6);
 	host_write(g, 4, 'j');
@@ -393,7 +393,7 @@ TEST_F(vfio, part_of_a_mapping)
 	TEST_ASSERT_EQ(refused_at(g, 6, 4), -1);
 }
 
-/* Root is not asked, so this is no longer root. */
+/* Root is exempt from the limit, so drop root's privileges. */
 static void limit_locked_memory(u64 pages)
 {
 	struct rlimit limit = { .rlim_cur = pages * PAGE_SIZE, .rlim_max = pages * PAGE_SIZE };
@@ -423,7 +423,7 @@ TEST_F(vfio, limit_of_locked_memory_leaves_no_pin)
 	map_page(self, 4);
 }
 
-/* The device keeps the page that the file has let go of. */
+/* The device keeps the page that the file has dropped. */
 TEST_F(vfio, hole_under_a_mapping_parts_device_and_file)
 {
 	struct gmem_vm *g = &self->g;
@@ -437,7 +437,7 @@ TEST_F(vfio, hole_under_a_mapping_parts_device_and_file)
 	device_reads(self->bar, 3);
 	device_writes(self->bar, 4);
 	TEST_ASSERT_EQ(g->mem[4 * PAGE_SIZE], 'k');
-	/* The new page is nobody's. */
+	/* Nobody holds the new page. */
 	TEST_ASSERT_EQ(refused_at(g, 3, 1), -1);
 	guest_write(g, 3, 'l');
 	device_writes(self->bar, 3);
@@ -470,7 +470,7 @@ static void guest_driver(void)
 	device_writes(bar, 2);
 	GUEST_SYNC(READ_ONCE(mem[2 * PAGE_SIZE]));
 
-	/* Page 2 is private now. */
+	/* Page 2 is private by now. */
 	WRITE_ONCE(mem[2 * PAGE_SIZE], 'o');
 	device_writes(bar, 2);
 	GUEST_SYNC(READ_ONCE(mem[2 * PAGE_SIZE]));
@@ -503,7 +503,7 @@ TEST_F(vfio, guest_drives_the_device)
 	vm_set_user_memory_region(g->vm, BAR_SLOT, 0, BAR_GPA, 0, NULL);
 }
 
-/* What can go, in any order while a page is mapped. */
+/* What can be torn down, in any order, while a page is mapped. */
 enum { MAPPING, FILE_OF_MEMORY, DEVICE, VM, NR_PARTS };
 
 static void take_down(struct _test_data_vfio *self, int part)
@@ -539,7 +539,10 @@ TEST_F(vfio, taken_down_in_every_order)
 		guest_write(&self->g, 5, 'p');
 		for (i = 0; i < NR_PARTS; i++)
 			parts[i] = i;
-		/* The digits of the order's number, in factorials, choose from what is left. */
+		/*
+		 * The digits of the order's number, in the factorial system, choose from
+		 * what is left.
+		 */
 		for (i = NR_PARTS, rest = order; i > 0; rest /= i, i--) {
 			part = rest % i;
 			take_down(self, parts[part]);
@@ -635,7 +638,7 @@ static int map_file(struct _test_data_ioas *self, int fd, u64 page)
 	return ioctl(self->iommu->iommufd, IOMMU_IOAS_MAP_FILE, &args) ? -errno : 0;
 }
 
-/* It pins by file, and knows shmem and hugetlbfs only. */
+/* It pins by file, but supports only shmem and hugetlbfs. */
 TEST_F(ioas, guest_memfd_is_mapped_by_address_only)
 {
 	struct gmem_vm *g = &self->g;
@@ -649,7 +652,7 @@ TEST_F(ioas, guest_memfd_is_mapped_by_address_only)
 	gmem_convert(g, 1, 1, SHARED, ZERO);
 	TEST_ASSERT_EQ(detach(self), 0);
 
-	/* Without a device nobody looks until there is one. */
+	/* Without a device nothing is checked until one is attached. */
 	TEST_ASSERT_EQ(map_file(self, g->fd, 1), 0);
 	TEST_ASSERT_EQ(attach(self), -EINVAL);
 	TEST_ASSERT_EQ(refused_at(g, 0, GMEM_PAGES), -1);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KVM_SET_MEMORY_ATTRIBUTES2 on the VM, by guest physical address: over slots, files,
- * holes and other memory, and over more addresses than there are.
+ * KVM_SET_MEMORY_ATTRIBUTES2 on the VM, by guest physical address: across slots, files,
+ * gaps and other memory, and across more addresses than exist.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -16,9 +16,9 @@
 static bool stop;
 
 /*
- * The VM ioctl: guest physical addresses.  The layout, in pages from GMEM_GPA:
- * [0, 16) the fixture's file, [16, 20) nothing, [20, 24) two backings, if there is such
- * a thing, [24, 32) the second half of another file and then, out of order, its first half.
+ * The VM ioctl: guest physical addresses.  The layout, in pages from GMEM_GPA: [0, 16) is
+ * the fixture's file, [16, 20) nothing, [20, 24) two backings, if supported, [24, 32) the
+ * second half of another file and then, out of order, its first half.
  */
 #define HOLE_PAGE	16
 #define OLD_PAGE	20
@@ -77,7 +77,10 @@ TEST_F(vm_ioctl, slots_files_holes_and_two_backings_in_one_range)
 	TEST_ASSERT_EQ(try_convert_gpa(g, 8, END_PAGE - 10, PRIVATE, NONE, &where), 0);
 	expect_state(g, 0, 8, SHARED);
 	expect_state(g, 8, 8, PRIVATE);
-	/* The second half of the file comes first, and two pages of the other. */
+	/*
+	 * The guest has the second half of the other file first, and then two pages of its
+	 * first half.
+	 */
 	expect_state(other, 4, 4, PRIVATE);
 	expect_state(other, 0, 2, PRIVATE);
 	expect_state(other, 2, 2, SHARED);
@@ -109,7 +112,7 @@ TEST_F(vm_ioctl, outside_of_files_only_none_is_supported)
 	expect_state(g, 0, GMEM_PAGES, SHARED);
 	expect_state(&self->other, 0, 8, SHARED);
 
-	/* Without any slot it is the old ioctl. */
+	/* Without any slot it behaves like the old ioctl. */
 	TEST_ASSERT_EQ(try_convert_gpa(g, END_PAGE, 16, PRIVATE, NONE, &where), 0);
 	TEST_ASSERT_EQ(try_convert_gpa(g, END_PAGE, 16, SHARED, NONE, &where), 0);
 }
@@ -132,7 +135,7 @@ TEST_F(vm_ioctl, all_or_nothing_over_all_parts)
 	guest_write(g, OLD_PAGE, 's');
 	TEST_ASSERT_EQ(*(u8 *)addr_gpa2hva(g->vm, GMEM_GPA + OLD_PAGE * PAGE_SIZE), 's');
 
-	/* The lowest guest address, not the lowest page of a file. */
+	/* The lowest guest address is reported, not the lowest page of a file. */
 	TEST_ASSERT_EQ(pin_longterm(other->mem + 7 * PAGE_SIZE, &fd), 0);
 	TEST_ASSERT_EQ(try_convert_gpa(g, 0, END_PAGE, PRIVATE, NONE, &where), -EAGAIN);
 	TEST_ASSERT_EQ(where, OTHER_PAGE + 3);
@@ -176,7 +179,7 @@ static void *convert_the_file(void *__g)
 	return NULL;
 }
 
-/* Both ioctls on the same files, slots that come and go, a file that is closed. */
+/* Both ioctls on the same files, slots that are created and deleted, a file that is closed. */
 TEST_F(vm_ioctl, races_with_files_and_slots)
 {
 	const u64 gpa = GMEM_GPA + (END_PAGE + 8) * PAGE_SIZE;
@@ -198,7 +201,7 @@ TEST_F(vm_ioctl, races_with_files_and_slots)
 				    &where);
 		TEST_ASSERT(!r, "Round %lu: %s at page %lu", round, strerror(-r), where);
 		close(fd);
-		/* The slot without its file can not be converted, and says so. */
+		/* The slot whose file is closed cannot be converted, and reports that. */
 		r = try_convert_gpa(g, 0, END_PAGE + 16, PRIVATE, NONE, &where);
 		TEST_ASSERT_EQ(r, -EINVAL);
 		vm_set_user_memory_region2(g->vm, GMEM_SLOT + 4, KVM_MEM_GUEST_MEMFD, gpa,
@@ -211,8 +214,8 @@ TEST_F(vm_ioctl, races_with_files_and_slots)
 }
 
 /*
- * The VM ioctl over more guest physical addresses than there are.  Each case is a
- * process of its own, as one that cannot be killed must not take the test with it.
+ * The VM ioctl across more guest physical addresses than exist.  Each case is a process of
+ * its own, as one that cannot be killed must not take the test with it.
  */
 #define EVERYTHING	BIT_ULL(52)
 #define FAR_GPA		BIT_ULL(40)
@@ -225,7 +228,7 @@ FIXTURE_SETUP(everything)
 {
 	struct gmem_vm probe;
 
-	/* Skips where there is nothing to convert. */
+	/* Skips if there is nothing to convert. */
 	gmem_vm_create(&probe, 1, GMEM_IN_PLACE);
 	gmem_vm_destroy(&probe);
 }
@@ -239,7 +242,7 @@ static int convert_vm(struct gmem_vm *g, u64 gpa, u64 size, u64 attributes, u64 
 	return __gmem_convert(g->vm->fd, gpa, size, attributes, policy, where);
 }
 
-/* An in-place slot, one of two backings, and private gfns that have no slot. */
+/* An in-place slot, one with two backings, and private gfns without a slot. */
 static void everything_create(struct gmem_vm *g)
 {
 	u64 where;

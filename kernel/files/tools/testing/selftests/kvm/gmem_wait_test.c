@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Nobody waits for a stranger: what a call, a fault or a hole costs those who have
- * nothing to do with it.
+ * Nobody waits for a stranger: what a call, a fault or a hole costs those that have nothing
+ * to do with it.
  *
- * No case measures in seconds.  A case compares what others got done until a call
- * returned, or samples that it took in turn on the same machine, so a machine without
- * time to spare slows down both sides.
+ * No case measures in seconds.  A case counts what others got done until a call returned,
+ * or compares samples that it took alternately on the same machine, so a machine that is
+ * busy slows down both sides.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -26,16 +26,16 @@
 static bool stop;
 
 /*
- * One page is held, and somebody asks for it again and again, as a guest does that is
- * told EAGAIN.  Pages: 0 is held, from HOST_PAGE and from GUEST_PAGE on are those that
- * host and guest touch for the first time.
+ * One page is held, and a thread asks for it again and again, as a guest does that gets
+ * EAGAIN.  Pages: 0 is held; host and guest touch those from HOST_PAGE and from GUEST_PAGE
+ * on for the first time.
  */
 #define HELD_PAGES	1024
 #define HOST_PAGE	16
 #define GUEST_PAGE	512
 #define NR_SAMPLES	25
 
-/* What a sample may cost more than twice the median: a tick of the clock's noise. */
+/* How much more than twice the median a sample may cost: noise of a clock tick. */
 #define FLOOR_NSECS	1000000
 
 enum holder {
@@ -159,7 +159,7 @@ TEST_F(held, first_touches_elsewhere_cost_at_most_twice)
 	asker.offset = variant->by_gpa ? GMEM_GPA : 0;
 	kvm_pthread_create(&thread, NULL, ask_again_and_again, NULL);
 
-	/* In turn, so that whatever else the machine does meets both. */
+	/* Alternate, so that whatever else the machine does affects both. */
 	for (i = 0; i < NR_SAMPLES; i++) {
 		for (is_busy = 0; is_busy < 2; is_busy++) {
 			let_ask(is_busy);
@@ -182,7 +182,7 @@ TEST_F(held, first_touches_elsewhere_cost_at_most_twice)
 }
 
 /*
- * While one call waits for the page in the pipe, others get things done: a step of each
+ * While one call waits for the page in the pipe, others make progress: one step of each
  * kind, many times before that call gives up.
  */
 #define CHANGED_PAGE	400
@@ -233,7 +233,7 @@ static void step_slot(struct gmem_vm *g, u64 i)
 		    "Cannot delete a slot");
 }
 
-/* What is refused because of a pin is decided, not waited for. */
+/* A refusal because of a pin does not wait for the pin. */
 static void step_refuse(struct gmem_vm *g, u64 i)
 {
 	u64 where;
@@ -331,8 +331,8 @@ TEST_F(meanwhile, a_call_on_the_vm_waits)
 }
 
 /*
- * fallocate() and holes of a large range.  Pages: [0, LARGE_PAGE) others use, the rest
- * is allocated and punched from its start to its end.
+ * fallocate() and holes of a large range.  Pages: others use [0, LARGE_PAGE), the rest is
+ * allocated and punched from start to end.
  */
 #define LARGE_PAGE	1024
 #define LARGE_PAGES	65536
@@ -386,7 +386,7 @@ FIXTURE_TEARDOWN(large)
 	gmem_vm_destroy(&self->g);
 }
 
-/* Returns when it has begun, and has most of the range in front of it. */
+/* Returns when it has started, with most of the range still to do. */
 static void large_begin(struct gmem_vm *g, bool punch, pthread_t *thread)
 {
 	if (punch)
@@ -424,7 +424,7 @@ TEST_F(large, lets_conversions_and_first_touches_in)
 	TEST_ASSERT(in_time, "The whole range came first, %d times", tries);
 }
 
-/* First touches that wait behind a conversion that waits, in another process. */
+/* First touches that wait for a conversion that itself waits, in another process. */
 TEST_F(large, killed_waiter_ends_before_it)
 {
 	bool punch = variant->punch, in_time = false;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The harness without limits in seconds.  How long a case takes depends on what else
- * the machine does, so whoever runs it ends it when it stops making progress, which
- * show_progress() reports.
+ * The harness without time limits.  How long a case takes depends on what else the machine
+ * does, so whoever runs it ends it once it stops making progress, which show_progress()
+ * reports.
  */
 #ifndef SELFTEST_KVM_GMEM_HARNESS_H
 #define SELFTEST_KVM_GMEM_HARNESS_H
@@ -10,11 +10,11 @@
 #include "gmem_util.h"
 #include "kvm_test_harness.h"
 
-/* Negative is no limit to poll(), which the harness hands it to. */
+/* The harness passes it to poll(), for which a negative timeout is no limit. */
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	(-1)
 
-/* A fixture that is one VM with a vCPU and a file of @pages, for cases that need no more. */
+/* A fixture with one VM that has a vCPU and a file of @pages, for cases that need no more. */
 #define GMEM_FIXTURE(fixture, pages)						\
 FIXTURE(fixture) {								\
 	struct gmem_vm g;							\

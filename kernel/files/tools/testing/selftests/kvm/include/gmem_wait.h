@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Who waits for whom, for tests: calls in a thread of their own, children, first touches. */
+/* Who waits for whom, for tests: calls in threads of their own, children, first touches. */
 #ifndef SELFTEST_KVM_GMEM_WAIT_H
 #define SELFTEST_KVM_GMEM_WAIT_H
 
@@ -7,7 +7,7 @@
 
 #include "gmem_util.h"
 
-/* How often a case tries that a machine without time to spare may spoil. */
+/* How often a case repeats what may fail because the machine is busy. */
 #define TRIES	10
 
 static inline u8 touch(struct gmem_vm *g, u64 page)
@@ -15,17 +15,17 @@ static inline u8 touch(struct gmem_vm *g, u64 page)
 	return READ_ONCE(g->mem[page * PAGE_SIZE]);
 }
 
-/* Is there a page, filled or not?  Asks without the file's lock. */
+/* Is the page in the page cache, filled or not?  Asks without taking the file's lock. */
 bool is_allocated(struct gmem_vm *g, u64 page);
 
 /* A byte through a pipe. */
 void tell(int fd);
 void hear(int fd);
 
-/* Longer than it takes between a call's end and has_ended. */
+/* Longer than it takes from the end of a call until has_ended is set. */
 #define STEP_USECS	3000
 
-/* A thread of its own for one conversion, so that others can look at how far it is. */
+/* A thread of its own for one conversion, so that others can watch its progress. */
 struct call {
 	pthread_t thread;
 	int fd;
@@ -51,9 +51,9 @@ static inline bool call_goes_on(struct call *c)
 }
 
 /*
- * Waits for a child that should end.  One that cannot be killed is left behind, as to
- * wait for it would hide which case found it.  How much time it has does not decide
- * whether a case passes on a slow machine: nothing that ends takes as long.
+ * Waits for a child that should end.  A child that cannot be killed is left behind, as
+ * waiting for it would hide which case found it.  The time limit does not decide whether a
+ * case passes on a slow machine: nothing that ends takes that long.
  */
 bool child_ends(pid_t pid, int *status);
 

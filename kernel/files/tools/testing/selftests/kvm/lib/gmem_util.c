@@ -17,7 +17,7 @@
 #include "../../../../../mm/gup_test.h"
 #include "gmem_util.h"
 
-/* In an entry of pagemap. */
+/* Bits of an entry of pagemap. */
 #define PAGEMAP_PRESENT	BIT_ULL(63)
 
 int page_byte(const u8 *page)
@@ -44,7 +44,7 @@ void host_write(struct gmem_vm *g, u64 page, u8 byte)
 
 void require_in_place(struct kvm_vm *vm)
 {
-	/* STRICT=1 goes on and fails, to show that what is tested is not there. */
+	/* With STRICT=1 the tests run and fail, to show that they fail without what they test. */
 	if (!vm_check_cap(vm, KVM_CAP_MEMORY_ATTRIBUTES2) && !env_number("STRICT", 0)) {
 		printf("# no in-place conversion on this kernel\n");
 		exit(KSFT_SKIP);
@@ -185,7 +185,7 @@ int __gmem_get(int fd, u64 offset, u64 *size, u64 *attributes)
 	};
 	int r = ioctl(fd, KVM_GET_MEMORY_ATTRIBUTES2, &range) ? -errno : 0;
 
-	TEST_ASSERT(range.offset == offset, "The offset that was asked for was written");
+	TEST_ASSERT(range.offset == offset, "The requested offset was overwritten");
 	if (size)
 		*size = range.size;
 	if (attributes)
@@ -245,7 +245,7 @@ bool is_mappable(struct gmem_vm *g, u64 page)
 	return mappable;
 }
 
-/* Backwards, so that a fault cannot have been answered for the page before. */
+/* Backwards, so that no result can stem from a fault on the previous page. */
 void expect_state(struct gmem_vm *g, u64 page, u64 nr, u64 attributes)
 {
 	u64 i;
@@ -321,7 +321,7 @@ void unpin_pipe(int pipefd[2])
 	close(pipefd[1]);
 }
 
-/* A long-term pin through CONFIG_GUP_TEST, dropped by close(). */
+/* A long-term pin through CONFIG_GUP_TEST, released by close(). */
 int pin_longterm(void *hva, int *fd)
 {
 	struct pin_longterm_test args = {
@@ -337,7 +337,7 @@ int pin_longterm(void *hva, int *fd)
 	return ioctl(*fd, PIN_LONGTERM_TEST_START, &args) ? -errno : 0;
 }
 
-/* Whoever maps the page is told by SIGBUS, this process too. */
+/* Everyone who maps the page is notified by SIGBUS, including this process. */
 bool poison_page(struct gmem_vm *g, u64 page)
 {
 	struct sigaction old, new = { .sa_handler = sigbus_handler };
@@ -359,7 +359,7 @@ int poison_frame(u64 pfn)
 	snprintf(text, sizeof(text), "%#lx", pfn);
 	r = write_file("/sys/kernel/debug/hwpoison/corrupt-pfn", text);
 
-	/* EBUSY says that the page stays in the file, as it does until it is punched out. */
+	/* EBUSY means that the page stays in the file, as it does until it is punched out. */
 	return r == -EBUSY ? 0 : r;
 }
 

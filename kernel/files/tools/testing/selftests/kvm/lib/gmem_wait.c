@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What the tests share that wait for others, or have others wait. */
+/* What those tests share that wait for others, or make others wait. */
 #include <sched.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -51,7 +51,7 @@ void call_begin(struct call *c)
 	kvm_pthread_create(&c->thread, NULL, make_call, c);
 	while (!READ_ONCE(c->has_begun))
 		sched_yield();
-	/* Tests no promise: lets the call come to where a wrong one would stand in the way. */
+	/* No test depends on this: it lets the call get to where a buggy one would block others. */
 	usleep(2000);
 }
 
@@ -67,7 +67,7 @@ bool child_ends(pid_t pid, int *status)
 	for (i = 0; i < 6000; i++) {
 		if (waitpid(pid, status, WNOHANG) == pid)
 			return true;
-		show_progress("steps of patience with a child", i, 6000);
+		show_progress("waits for a child", i, 6000);
 		usleep(10000);
 	}
 

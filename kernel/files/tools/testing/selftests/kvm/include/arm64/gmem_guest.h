@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What a guest with in-place memory is on arm64: a protected VM.  The host reads none of
- * its memory but what the guest shares, so a request goes in by registers and the answer
- * comes out by a store to an address without memory.
+ * A guest with in-place memory on arm64 is a protected VM.  The host can read only what the
+ * guest shares, so a request is passed in registers, and the answer is a store to an
+ * address without memory.
  */
 #ifndef SELFTEST_KVM_GMEM_GUEST_H
 #define SELFTEST_KVM_GMEM_GUEST_H
@@ -12,7 +12,7 @@
 struct gmem_vm;
 struct kvm_vcpu;
 
-/* Others are skipped. */
+/* Hosts with other page sizes are skipped. */
 #define PAGE_SHIFT	12
 #define PAGE_SIZE	BIT_ULL(PAGE_SHIFT)
 
@@ -28,13 +28,16 @@ static inline int after_none(int before)
 /* For a page whose contents do not matter. */
 #define ANY_TO_PRIVATE	NONE
 
-/* Private memory beside other memory, KVM_SET_MEMORY_ATTRIBUTES, attributes without a file. */
+/*
+ * Private memory with a separate shared backing, KVM_SET_MEMORY_ATTRIBUTES, attributes
+ * without a file.
+ */
 #define HAS_TWO_BACKINGS	false
 /* KVM_PRE_FAULT_MEMORY. */
 #define HAS_PRE_FAULT		false
-/* To shared takes the guest's consent, and the guest faults on private pages only. */
+/* Sharing needs the guest's consent, and the guest faults only on private pages. */
 #define GUEST_DECIDES		true
-/* Where the file has lost a page, the guest gets another; or KVM_RUN says so. */
+/* If the file has lost a page, the guest gets another one; otherwise KVM_RUN fails. */
 #define LOST_PAGES_COME_BACK	false
 #define LOST_PAGE_ERRNO		EHWPOISON
 /* Memslots can be deleted after the first run. */
@@ -44,7 +47,7 @@ static inline int after_none(int before)
 
 #define MAX_GUEST_VCPUS		4
 
-/* Documentation/virt/kvm/arm/hypercalls.rst; the headers of the tools do not have them. */
+/* Documentation/virt/kvm/arm/hypercalls.rst; the headers in tools/ do not have them. */
 #define MEM_SHARE		0xc6000003
 #define MEM_UNSHARE		0xc6000004
 
@@ -57,11 +60,11 @@ void guest_answer(u64 value);
 /* How KVM_RUN ended; @value is the answer, or the address that it is about. */
 enum guest_exit {
 	GUEST_ANSWERS,
-	/* The guest touches, or takes back, what is shared. */
+	/* The guest touches, or takes back, a shared page. */
 	GUEST_WANTS_PRIVATE,
-	/* The guest shares what is private. */
+	/* The guest shares a private page. */
 	GUEST_WANTS_SHARED,
-	/* The file has lost what the guest touches. */
+	/* The guest touches a page that the file has lost. */
 	GUEST_MISSES_PAGE,
 };
 
@@ -70,7 +73,7 @@ enum guest_exit guest_run(struct kvm_vcpu *vcpu, u64 *value);
 /* In the guest: MEM_SHARE or MEM_UNSHARE of a page, and its result. */
 long guest_hypercall(u32 function, u64 page);
 
-/* Starts that hypercall, whose result is the answer, again and again. */
+/* Starts repeating that hypercall, whose result is the answer. */
 void guest_start_hypercall(struct gmem_vm *g, u32 function, u64 page);
 
 #endif /* SELFTEST_KVM_GMEM_GUEST_H */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What a protected guest does and is told, for its tests.  All of these assert. */
+/* What a protected guest does and is told, for its tests.  All functions assert. */
 #ifndef SELFTEST_KVM_GMEM_PKVM_H
 #define SELFTEST_KVM_GMEM_PKVM_H
 
 #include "gmem_util.h"
 
-/* How often what should repeat is repeated. */
+/* How often to repeat what must work repeatedly. */
 #define SOME_TIMES	5
 
 static inline u64 gpa(u64 page)
@@ -13,15 +13,15 @@ static inline u64 gpa(u64 page)
 	return GMEM_GPA + page * PAGE_SIZE;
 }
 
-/* The next run ends so, because of that page; or with that result of a hypercall. */
+/* The next run ends with that exit, because of that page; or with that hypercall result. */
 void expect_exit(struct gmem_vm *g, enum guest_exit exit, u64 page);
 void expect_result(struct gmem_vm *g, long result);
 
-/* The guest has page @page, whose byte is its letter, and nobody else has. */
+/* The guest has page @page, filled with its letter, and nobody else has it. */
 void give_to_the_guest(struct gmem_vm *g, u64 page);
 /* The guest has it and shares it with the host. */
 void have_it_shared(struct gmem_vm *g, u64 page);
-/* The guest had it, gets no other, and cannot share it either. */
+/* The guest had it, gets no replacement, and cannot share it either. */
 void expect_missing(struct gmem_vm *g, u64 page);
 
 #endif /* SELFTEST_KVM_GMEM_PKVM_H */

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The guest of the tests on arm64, a protected VM, and the part that it has in a
- * conversion: it shares what becomes shared, and takes back what becomes private.
+ * The guest of the tests on arm64, a protected VM, and its part in a conversion: it shares
+ * pages that become shared, and takes back pages that become private.
  *
- * Memslot 0 is anonymous memory, which becomes the guest's page by page, so the host
- * writes to it before the first run only.
+ * Memslot 0 is anonymous memory, which becomes the guest's page by page, so the host writes
+ * to it only before the first run.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,15 +13,15 @@
 
 #include "gmem_util.h"
 
-/* As many as are mapped in the guest, by anyone. */
+/* The most pages that anything maps in the guest. */
 #define GUEST_PAGES	2048
 
-/* What EL2 knows of a page of the guest's, counted from GMEM_GPA. */
+/* What EL2 knows about a page of the guest, counted from GMEM_GPA. */
 enum page_owner {
 	/* The guest has not touched it. */
 	HOSTS,
 	GUESTS,
-	/* The guest's, who shares it, whether the host has claimed it or not. */
+	/* The guest's, which shares it, whether the host has claimed it or not. */
 	GUESTS_AND_SHARED,
 	/* It was the guest's, until the file lost it. */
 	LOST,
@@ -32,7 +32,7 @@ struct gmem_guest {
 	u8 owner[GUEST_PAGES];
 };
 
-/* Programs: each serves one request for each time that it is run. */
+/* Programs: each serves one request each time it is run. */
 
 void guest_answer(u64 value)
 {
@@ -85,7 +85,7 @@ static void require_protected_vms(void)
 	vm = ioctl(kvm, KVM_CREATE_VM, KVM_VM_TYPE_ARM_PROTECTED | KVM_VM_TYPE_ARM_IPA_SIZE(40));
 	close(kvm);
 	__TEST_REQUIRE(vm >= 0, "no protected VMs on this host");
-	__TEST_REQUIRE(getpagesize() == PAGE_SIZE, "the host's pages are not of %llu bytes",
+	__TEST_REQUIRE(getpagesize() == PAGE_SIZE, "the host's page size is not %llu bytes",
 		       PAGE_SIZE);
 	close(vm);
 }
@@ -108,7 +108,10 @@ void guest_create(struct gmem_vm *g, int nr_vcpus, struct kvm_vcpu *vcpus[])
 	for (i = 0; i < nr_vcpus; i++)
 		g->guest->stack[i] = vcpu_get_reg(vcpus[i], ARM64_CORE_REG(sp_el1));
 
-	/* A copy for a child, or a core, is an access by the host: it would destroy the page. */
+	/*
+	 * Copying it for a child, or into a core, is a host access, which would destroy the
+	 * page.
+	 */
 	slot0 = memslot2region(g->vm, 0);
 	TEST_ASSERT(!madvise(slot0->mmap_start, slot0->mmap_size, MADV_DONTFORK) &&
 		    !madvise(slot0->mmap_start, slot0->mmap_size, MADV_DONTDUMP),
@@ -140,7 +143,7 @@ enum guest_exit guest_run(struct kvm_vcpu *vcpu, u64 *value)
 	struct kvm_run *run = vcpu->run;
 	int r;
 
-	/* Not _vcpu_run(), which takes an answer for the address of a ucall. */
+	/* Not _vcpu_run(), which mistakes an answer for the address of a ucall. */
 	do
 		r = __vcpu_run(vcpu) ? -errno : 0;
 	while (r == -EINTR);
@@ -148,7 +151,10 @@ enum guest_exit guest_run(struct kvm_vcpu *vcpu, u64 *value)
 	if (!r && run->exit_reason == KVM_EXIT_MMIO &&
 	    run->mmio.phys_addr == vcpu->vm->ucall_mmio_addr) {
 		memcpy(value, run->mmio.data, sizeof(*value));
-		/* Or the store would be completed, and PC with it, in what is started next. */
+		/*
+		 * Otherwise the next program would start by completing this store and
+		 * advancing PC.
+		 */
 		vcpu_run_complete_io(vcpu);
 		return GUEST_ANSWERS;
 	}
@@ -173,7 +179,7 @@ static void convert_page(struct gmem_vm *g, u64 page, u64 attributes)
 		    attributes & PRIVATE ? "private" : "shared", strerror(-r));
 }
 
-/* What the guest says of a page that it had cannot fail but for one reason. */
+/* For a page that the guest has had, its hypercalls can fail for only one reason. */
 static bool guest_calls(struct gmem_vm *g, u32 function, u64 page, enum guest_exit expected)
 {
 	u64 value;
@@ -193,8 +199,8 @@ static bool guest_calls(struct gmem_vm *g, u32 function, u64 page, enum guest_ex
 }
 
 /*
- * The guest takes what it touches for its own, so it gets a shared page as a private
- * one, and shares it then.
+ * The guest takes what it touches for its own, so it gets a shared page as a private one,
+ * and then shares it.
  */
 static u64 serve(struct gmem_vm *g, u64 page)
 {
@@ -232,7 +238,7 @@ static u64 serve(struct gmem_vm *g, u64 page)
 void guest_start_read(struct gmem_vm *g, u64 page)
 {
 	guest_start(g, g->vcpu, guest_reader, page, 0, 0);
-	/* It is about to be, and to share a page that is not yet is no harm. */
+	/* It is about to be the guest's, and sharing a page that is not yet does no harm. */
 	if (g->guest->owner[page] == HOSTS)
 		g->guest->owner[page] = GUESTS;
 }
@@ -250,7 +256,7 @@ void guest_write(struct gmem_vm *g, u64 page, u8 byte)
 	TEST_ASSERT_EQ(serve(g, page), byte);
 }
 
-/* Private, as only that is a first touch and nothing more. */
+/* Private, as only then is it merely a first touch. */
 void guest_start_touching(struct gmem_vm *g, u64 page, u64 nr)
 {
 	gmem_convert(g, page, nr, PRIVATE, PRESERVE);
@@ -264,13 +270,13 @@ void guest_touch_next(struct gmem_vm *g)
 	TEST_ASSERT_EQ(guest_run(g->vcpu, &value), GUEST_ANSWERS);
 }
 
-/* Have the guest call @function for those of its pages that are @from. */
+/* Have the guest call @function for each of its pages that is @from. */
 static void guest_calls_for(struct gmem_vm *g, u64 page, u64 nr, enum page_owner from,
 			    u32 function, enum guest_exit exit, enum page_owner to)
 {
 	u64 i;
 
-	/* A file that no guest has. */
+	/* A file that no guest uses. */
 	if (!g->guest)
 		return;
 
@@ -280,7 +286,7 @@ static void guest_calls_for(struct gmem_vm *g, u64 page, u64 nr, enum page_owner
 	}
 }
 
-/* EL2 knows from then on, and the hypercall is abandoned. */
+/* EL2 knows from now on, and the hypercall is abandoned. */
 void guest_agrees(struct gmem_vm *g, u64 page, u64 nr)
 {
 	guest_calls_for(g, page, nr, GUESTS, MEM_SHARE, GUEST_WANTS_SHARED, GUESTS_AND_SHARED);

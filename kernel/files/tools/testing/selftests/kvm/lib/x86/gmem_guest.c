@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The guest of the tests on x86: it finds its request in memory, which the host writes.
+ * The guest of the tests on x86: it finds its request in memory that the host has written.
  */
 #include "gmem_util.h"
 
@@ -15,7 +15,7 @@ static struct {
 	u64 byte;
 } request;
 
-/* Serves one request for each time that it is run. */
+/* Serves one request each time it is run. */
 static void guest_server(void)
 {
 	for (;;) {
@@ -100,7 +100,7 @@ void guest_touch_next(struct gmem_vm *g)
 	TEST_ASSERT_EQ(get_ucall(g->vcpu, &uc), UCALL_SYNC);
 }
 
-/* Nobody asks this guest. */
+/* This guest is not asked. */
 void guest_agrees(struct gmem_vm *g, u64 page, u64 nr)
 {
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What the threads and the vCPUs of the stress test do, each on its own. */
+/* What the threads and vCPUs of the stress test do, each on its own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include <linux/falloc.h>
-/* io_uring.h wants it from the uapi's stddef.h, which tools/include hides. */
+/* io_uring.h needs it from the uapi's stddef.h, which tools/include hides. */
 #define __DECLARE_FLEX_ARRAY(type, name) type(name)[0]
 #include <linux/io_uring.h>
 
@@ -28,7 +28,7 @@ static unsigned int vcpu_seed;
 /* Counted by the guest, in its own memory. */
 static u64 nr_accesses[STRESS_VCPUS];
 
-/* Pins begun and not ended, and how often one began or ended, for each page. */
+/* For each page: pins that have begun and not ended, and how often a pin began or ended. */
 static int nr_pins[STRESS_PAGES];
 static u64 pin_changes[STRESS_PAGES];
 static bool is_poisoned[STRESS_PAGES];
@@ -54,7 +54,7 @@ u64 dice(unsigned int *state, u64 sides)
 	return rand_r(state) % sides;
 }
 
-/* Memory failure holds the page too while it works. */
+/* Memory failure also holds the page while it works on it. */
 static bool is_explained(u64 page, u64 changes)
 {
 	return is_poisoned[page] || __atomic_load_n(&nr_pins[page], __ATOMIC_SEQ_CST) ||
@@ -62,8 +62,8 @@ static bool is_explained(u64 page, u64 changes)
 }
 
 /*
- * What refuses must have been pinned, or poisoned, at some time during the call.
- * Whoever unmaps a page and then gets no CPU holds it for longer than a conversion
+ * A page that refuses must have been pinned, or poisoned, at some time during the call.  A
+ * thread that unmaps a page and then gets no CPU holds it for longer than a conversion
  * waits: that must be rare, and over at the next attempt.
  */
 static void convert_somewhere(unsigned int *state, bool by_gpa)
@@ -84,10 +84,10 @@ again:
 	if (!r)
 		return;
 
-	/* Without its slot the range is the VM's, of which only NONE can be asked. */
+	/* Without its slot the range belongs to the VM, which supports only NONE. */
 	if (by_gpa && r == -EOPNOTSUPP && policy != NONE)
 		return;
-	/* The file may be closed by now, or the VM. */
+	/* By now the file may be closed, or the VM. */
 	if (READ_ONCE(stress.stop) && ((by_gpa && r == -EINVAL) || r == -EBADF || r == -EIO))
 		return;
 
@@ -96,7 +96,7 @@ again:
 	REQUIRE(i >= first && i < first + nr, "%s, with error_offset %#lx outside of the request",
 		strerror(-r), where);
 	if (r == -EHWPOISON) {
-		REQUIRE(is_poisoned[i], "EHWPOISON for page %lu, which is not", i);
+		REQUIRE(is_poisoned[i], "EHWPOISON for page %lu, which is not poisoned", i);
 		return;
 	}
 	REQUIRE(r == -EAGAIN && attributes, "conversion to %s failed: %s",
@@ -128,7 +128,7 @@ static void *convert_by_gpa(void *data)
 	return NULL;
 }
 
-/* Reads and writes by way of the kernel, which says EFAULT instead of SIGBUS. */
+/* Reads and writes by system calls, where the kernel returns EFAULT instead of SIGBUS. */
 static void *access_from_the_host(void *data)
 {
 	int zero = open("/dev/zero", O_RDWR), sink = memfd_create("sink", 0);
@@ -182,7 +182,7 @@ static int pin_in_ring(void *hva)
 	return ring;
 }
 
-/* One pin at a time by each thread of this kind. */
+/* Each thread of this kind has one pin at a time. */
 static void *pin_and_unpin(void *data)
 {
 	unsigned int state = (uintptr_t)data;
@@ -251,9 +251,9 @@ static void *disturb(void *data)
 		switch (dice(&state, 16)) {
 		case 0:
 			/*
-			 * A fault that found no slot and one of another vCPU that found
-			 * the new one meet in kvm_tdp_mmu_map(), which warns of the two
-			 * pfns; on any VM, whatever the slot is bound to.
+			 * In kvm_tdp_mmu_map(), a fault that found no slot can meet one of
+			 * another vCPU that found the new one.  It then warns about the two
+			 * different pfns; on any VM, whatever the slot is bound to.
 			 */
 			if (stress.nr_vcpus > 1)
 				break;
@@ -261,7 +261,10 @@ static void *disturb(void *data)
 			set_slot(STRESS_SIZE);
 			break;
 		case 1:
-			/* Files are shared, or it would hold what others have in pipes. */
+			/*
+			 * The child shares the file table; with a copy, it would hold what
+			 * others have in pipes.
+			 */
 			pid = syscall(__NR_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, 0);
 			if (!pid) {
 				(void)madvise(g->mem, STRESS_SIZE, MADV_POPULATE_READ);
@@ -270,14 +273,14 @@ static void *disturb(void *data)
 			waitpid(pid, NULL, 0);
 			break;
 		case 2:
-			/* Each costs the machine a page for good. */
+			/* Each one permanently costs the machine a page. */
 			if (nr_poisoned++ >= 2)
 				break;
 			was_poisoned = is_poisoned[page];
 			is_poisoned[page] = true;
 			/*
-			 * EFAULT is a page that was not mapped, or was poisoned already;
-			 * other errors come when it is too late.
+			 * EFAULT means that the page was not mapped, or was already
+			 * poisoned; other errors are returned too late to matter.
 			 */
 			if (madvise(g->mem + page * PAGE_SIZE, PAGE_SIZE, MADV_HWPOISON) &&
 			    errno == EFAULT)
@@ -317,7 +320,7 @@ static void guest_access(u64 state, u64 id)
 	}
 }
 
-/* Whatever a fault meets in between, the guest goes on; but it must go on. */
+/* Whatever a fault encounters, the guest continues; but it must make progress. */
 static void *run_vcpu(void *data)
 {
 	struct kvm_vcpu *vcpu = data;
@@ -347,7 +350,7 @@ static void ignore(int sig)
 {
 }
 
-/* A guest that does not come to its next exit is KVM's fault; @vcpu says where it is. */
+/* If a guest does not reach its next exit, KVM is to blame; @vcpu shows where the guest is. */
 static void join_vcpu(pthread_t thread, struct kvm_vcpu *vcpu)
 {
 	u64 *accesses = addr_gva2hva(g->vm, (u64)&nr_accesses[vcpu->id]), before = *accesses;
@@ -356,7 +359,7 @@ static void join_vcpu(pthread_t thread, struct kvm_vcpu *vcpu)
 	int stuck;
 
 	for (stuck = 0; stuck < STUCK_SECONDS; stuck++) {
-		/* time() is coarser than what the deadline is compared with. */
+		/* time() is coarser than the clock with which the deadline is compared. */
 		clock_gettime(CLOCK_REALTIME, &deadline);
 		deadline.tv_sec++;
 		if (!pthread_timedjoin_np(thread, NULL, &deadline))
@@ -386,7 +389,7 @@ void stress_begin(unsigned int seed)
 	struct kvm_vcpu *vcpu;
 	size_t i;
 
-	/* A memory error tells whoever maps the page. */
+	/* A memory error is reported to whoever maps the page. */
 	sigaction(SIGBUS, &sa, NULL);
 	sigaction(SIGUSR1, &sa, NULL);
 	gmem_vm_create(g, STRESS_PAGES, GMEM_IN_PLACE);
