@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * In the machine: which system calls the library makes where a guest has a device behind an IOMMU,
- * as libgmem(7) lists them, and what a filter does that leaves one out.  TAP.
+ * In the machine: the system calls that the library makes if a guest has a device behind an
+ * IOMMU, as libgmem(7) lists them, and what happens under a filter that leaves one out.  TAP.
  */
 #include "../examples/edu.h"
 #include "iommu_abi.h"
@@ -12,11 +12,11 @@
 
 static char bdf[256];
 
-/* How the device is open. */
+/* How the device was opened. */
 static enum {
 	TYPE1,
 	IOMMUFD,
-	/* Something is mapped there already, so the library cannot cut mappings. */
+	/* Something is already mapped there, so the library cannot split mappings. */
 	IOMMUFD_IN_USE,
 } path;
 
@@ -78,7 +78,10 @@ static void adds(void)
 	CONVERTING, { SYS_ioctl, KVM_SET_USER_MEMORY_REGION2 },		\
 	{ SYS_mmap, 0 }, { SYS_munmap, 0 }, { SYS_brk, 0 }
 
-/* The first is what is there for the device, to its empty entry; then what is there anyway. */
+/*
+ * First the calls that are made because of the device, up to an empty entry; then the calls
+ * that are made anyway.
+ */
 static const struct {
 	const char *name;
 	struct system_call of_device[6];

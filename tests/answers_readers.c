@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * In the machine: what libgmem(7) says of whatever else reads a guest's memory, in place and with
- * two backings: KVM's emulator, and other processes.  And of signals, marks and live update.  TAP.
+ * In the machine: what libgmem(7) says about other readers of a guest's memory, in place and
+ * with two backings: KVM's emulator, and other processes; and about signals, marks and live
+ * update.  TAP.
  */
 #include <linux/userfaultfd.h>
 #include <sys/time.h>
@@ -14,13 +15,13 @@
 
 #define TO_FS		0x64
 #define HLT		0xf4
-/* mov al, fs:[offset]: MMIO, of a device at DEVICE_GPA. */
+/* mov al, fs:[offset]: MMIO to a device at DEVICE_GPA. */
 #define READ_DEVICE(offset)	TO_FS, 0xa0, offset, 0
 #define OTHER_REGISTER		8
 
 static char *code_page;
 
-/* The guest's code from here on is in a slot of ordinary memory, which is the caller's. */
+/* From here on the guest's code is in a slot of ordinary memory that belongs to the caller. */
 static void make_code_page(void)
 {
 	struct kvm_userspace_memory_region region = {
@@ -40,12 +41,12 @@ static void set_segment(struct kvm_segment *segment, uint64_t gpa)
 	segment->selector = gpa >> 4;
 }
 
-/* How it ends. */
+/* Returns the exit reason. */
 static uint32_t enter(const struct kvm_sregs *sregs, uint64_t rip)
 {
 	struct kvm_regs regs = { .rflags = 2, .rip = rip, .rsp = CODE_GPA + PAGE };
 
-	/* What the last exit left to be done would move rip. */
+	/* Completing the last exit would move rip, so do that first. */
 	vm.run->immediate_exit = 1;
 	ioctl(vm.vcpu, KVM_RUN, 0);
 	vm.run->immediate_exit = 0;
@@ -56,7 +57,10 @@ static uint32_t enter(const struct kvm_sregs *sregs, uint64_t rip)
 	return vm.run->exit_reason;
 }
 
-/* In real mode, from the code page: ds is there, es the memory, fs the device. */
+/*
+ * In real mode, from the code page: ds is that page, or the memory; es the memory; fs the
+ * device.
+ */
 static uint32_t run(const uint8_t *code, size_t size, bool ds_is_memory)
 {
 	struct kvm_sregs sregs;
@@ -81,7 +85,7 @@ static bool cannot_emulate(uint32_t exit_reason)
 	       vm.run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION;
 }
 
-/* Writes code that reads a device to the memory, and goes there. */
+/* Writes code that reads a device to the memory, and jumps there. */
 static const uint8_t makes_its_code[] = {
 	0xbe, 16, 0,		/* mov si, 16 */
 	0x31, 0xff,		/* xor di, di */
@@ -102,7 +106,7 @@ static void code_in_two_backings(void)
 	make_vm(GMEM_TWO_BACKINGS);
 	make_code_page();
 	check(convert(0, PAGES, GMEM_PRIVATE), "to private");
-	/* The shared half is the host's to write, and nothing that the guest executes. */
+	/* The host can write to the shared half, but the guest executes none of it. */
 	memcpy(hva, other_code, sizeof(other_code));
 	result(is_mmio(run(makes_its_code, sizeof(makes_its_code), false),
 		       DEVICE_GPA + OTHER_REGISTER),
@@ -120,7 +124,7 @@ static void code_in_place(void)
 	       "emulator.in_place.code_in_an_ordinary_slot_does_mmio");
 }
 
-/* The byte that outs reads at the beginning of the memory, or -1 where it does not end so. */
+/* The byte at the start of the memory, as outs sends it, or -1 if the run ends differently. */
 static int sent_byte(void)
 {
 	if (run(sends_string, sizeof(sends_string), true) != KVM_EXIT_IO)
@@ -149,8 +153,8 @@ static void operands_in_two_backings(void)
 }
 
 /*
- * In the code page: what reads the device, what rings when there is a page fault, and the tables
- * that lead there.
+ * In the code page: code that reads the device, a page fault handler that rings the bell, and
+ * the tables that lead there.
  */
 #define HANDLER		0x100
 #define IDT		0x400
@@ -160,7 +164,7 @@ static void operands_in_two_backings(void)
 #define PAGE_FAULT	14
 #define TABLE		8ul
 
-/* 32 bits, with a page table of 4 MiB pages in the memory. */
+/* 32-bit mode, with a page table of 4 MiB pages in the memory. */
 static uint32_t run_paged(void)
 {
 	static const uint8_t code[] = { 0xa0, 0, 0, DEVICE_GPA >> 16, 0, HLT };
@@ -214,10 +218,10 @@ static void page_tables(void)
 
 /* ---- Other processes ------------------------------------------------------------ */
 
-/* mov byte es:[0], 'p': what nobody but the guest may see. */
+/* mov byte es:[0], 'p': a byte that only the guest may see. */
 static const uint8_t writes_p[] = { 0x26, 0xc6, 0x06, 0, 0, 'p', HLT };
 
-/* How many bytes /proc/PID/mem of the parent gives of @nr pages from @page on; -errno. */
+/* How many bytes /proc/PID/mem of the parent returns for @nr pages from @page on, or -errno. */
 static ssize_t read_parent(uint64_t page, uint64_t nr, char *bytes)
 {
 	char name[64];
@@ -233,7 +237,7 @@ static ssize_t read_parent(uint64_t page, uint64_t nr, char *bytes)
 	return size;
 }
 
-/* The same by process_vm_readv(). */
+/* The same with process_vm_readv(). */
 static ssize_t copy_parent(uint64_t page, uint64_t nr, char *bytes)
 {
 	struct iovec to = { bytes, nr * PAGE }, from = { hva + page * PAGE, nr * PAGE };
@@ -293,7 +297,10 @@ static void proc_mem_in_two_backings(void)
 	proc_mem(GMEM_TWO_BACKINGS);
 }
 
-/* A child that says when it has done @before, and waits for the parent before it does @after. */
+/*
+ * A child that reports when it has done @before, and then waits for the parent before it does
+ * @after.
+ */
 struct other {
 	pid_t pid;
 	int from;
@@ -325,7 +332,7 @@ static struct other begin_other(void (*before)(void), bool (*after)(void))
 	return other;
 }
 
-/* Was it right? */
+/* Returns whether the child found what it should. */
 static bool end_other(const struct other *other)
 {
 	int status;
@@ -406,7 +413,7 @@ static void signals(void)
 
 /* ---- Marks of userfaultfd --------------------------------------------------------- */
 
-/* Linux 6.7's, which the headers of Debian 12 do not know. */
+/* From Linux 6.7; the headers of Debian 12 do not have them. */
 #define WP_UNPOPULATED		(1 << 13)
 #define WP_ASYNC		(1 << 15)
 #define PAGEMAP_IS_MARKED	(1ull << 57)
@@ -456,7 +463,7 @@ static void marks(void)
 /* mov al, es:[0]; out BELL, al */
 static const uint8_t shows_byte[] = { 0x26, 0xa0, 0, 0, 0xe6, BELL, HLT };
 
-/* As the VMM saves them: a bit for each page. */
+/* As the VMM saves them: one bit for each page. */
 static uint64_t save_states(struct gmem *memory)
 {
 	struct gmem_range range = GMEM_INIT(struct gmem_range);

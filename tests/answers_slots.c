@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * In the machine: what libgmem(7) says of many memories: KVM waits whenever it deletes a slot, and
- * not when the VM ends.  Only ratios are judged.  And the errors of gmem_create(3) and
- * gmem_bind(3) that are KVM's.  TAP.
+ * In the machine: what libgmem(7) says about many memories: KVM waits whenever it deletes a
+ * slot, but not when the VM ends.  Only ratios are judged.  Also those errors of gmem_create(3)
+ * and gmem_bind(3) that come from KVM.  TAP.
  */
 #include <signal.h>
 #include <sys/wait.h>
@@ -37,7 +37,7 @@ static void make_vm(void)
 	check(gmem_vm_init(vm.fd, &opts, &memories), "gmem_vm_init");
 }
 
-/* The same pages in @nr memories. */
+/* The same pages, divided among @nr memories. */
 static void make(unsigned int nr)
 {
 	const uint64_t size = MANY / nr * PAGE;
@@ -60,7 +60,7 @@ static double destroy(unsigned int nr)
 	return now() - began;
 }
 
-/* How long a process takes to end that has all memories, in seconds. */
+/* How long a process that has all memories takes to end, in seconds. */
 static double end_with_all(void)
 {
 	double began;
@@ -118,7 +118,7 @@ static int bind_at(uint32_t slot, uint64_t gpa)
 	return gmem_bind(memory[0], slot, gpa, 0, PAGE);
 }
 
-/* In a child; the library is not for it, and says so as long as it is not about memory. */
+/* In a child, which must not use the library: it says so, unless memory is short. */
 static int create_in_child(void)
 {
 	int status;
