@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-# Whose complaints count.  A newer checker has newer opinions, which must not fail
-# somebody's tests: what one says that is newer than all that were tried is shown, and
-# that is all.  Sourced after vm/common.sh.
+# Which checkers' complaints count.  A newer checker has new opinions, which must not make
+# somebody's tests fail: if a checker is newer than all versions that were tried, its
+# complaints are only shown.  Sourced after vm/common.sh.
 # shellcheck shell=bash
 
-# The newest of each that was tried: Debian 13's, and the one of the kernel of kernel/base.
+# The newest version of each that was tried: Debian 13's, and checkpatch of the kernel in
+# kernel/base.
 declare -A tried=(
 	[checkpatch]=$(KERNEL_BASE='' bases | sed -nE '1s/^[^[:space:]]+[[:space:]]+([0-9.]+).*/\1/p')
 	[clippy]=0.1.85
@@ -15,7 +16,7 @@ declare -A tried=(
 	[sparse]=0.6.4
 )
 
-# The first number with a point, or the only one, of what it says.
+# The first number with a dot in what the checker prints as its version.
 checker_version()
 {
 	case $1 in
@@ -26,11 +27,11 @@ checker_version()
 	esac 2>/dev/null | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1
 }
 
-# counts CHECKER: succeeds where its complaints are failures.
+# counts CHECKER: succeeds if its complaints are failures.
 counts()
 {
 	local newest=${tried[$1]:-} dots version
-	# Not a checker, but lint itself.
+	# lint itself has no version.
 	[ -n "$newest" ] || return 0
 	dots=${newest//[!.]/}
 	version=$(checker_version "$1" | cut -d . -f "1-$((${#dots} + 1))")

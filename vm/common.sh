@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# What every script in vm/ and tools/ starts with: where things are, how to
-# talk to the user, how to run a long step.  Sourced by bash, never run.
+# What every script in vm/ and tools/ starts with: where things are, how to print
+# messages, how to run a long step.  Sourced by bash, never run.
 # shellcheck shell=bash
 
 set -euo pipefail
@@ -26,11 +26,11 @@ fi
 {
 	LINUX=$O/linux				# pristine source plus files and hooks
 	STOCK=$O/linux-stock			# pristine source
-	CACHE=$O/download			# what came over the network
-	KERNELS=$O/kernel$SUFFIX		# objects of each: $KERNELS-release, ...
+	CACHE=$O/download			# what was downloaded
+	KERNELS=$O/kernel$SUFFIX		# build folders: $KERNELS-release, ...
 	HEADERS=$O/headers$SUFFIX/include	# uapi headers of $LINUX
 	SELFTESTS=$O/selftests$SUFFIX		# programs for the machine
-	SYSROOT=$O/sysroot$SUFFIX		# Debian's packages, unless they are the system's
+	SYSROOT=$O/sysroot$SUFFIX		# Debian's packages, if not the system's own
 }
 
 say()
@@ -44,14 +44,14 @@ die()
 	exit 1
 }
 
-# bases: "PACKAGE VERSION SUITE..." of kernel/base, for KERNEL_BASE=7.4 of that release alone.
+# bases: print "PACKAGE VERSION SUITE..." from kernel/base; only for 7.4 if KERNEL_BASE=7.4.
 bases()
 {
 	grep "^linux-source-${KERNEL_BASE:-[0-9.]*}[[:space:]]" "$TOP/kernel/base" ||
 		die "kernel/base has no release '$KERNEL_BASE'"
 }
 
-# The version of a kernel tree, "7.3.4", and what it is a version of, "7.3".
+# The version of a kernel tree, such as 7.3.4, and its release, such as 7.3.
 version_of()
 {
 	awk '$2 == "=" && /^(VERSION|PATCHLEVEL|SUBLEVEL) / { printf "%s%s", dot, $3; dot = "." }' "$1/Makefile"
@@ -62,7 +62,7 @@ release_of()
 	version_of "$1" | cut -d . -f 1,2
 }
 
-# ours RELEASE PATH: where files/... or hooks/... of kernel/ is for that release of Linux.
+# ours RELEASE PATH: which files/... or hooks/... in kernel/ is for that release of Linux.
 ours()
 {
 	if [ -e "$TOP/kernel/$1/$2" ]; then
@@ -72,7 +72,7 @@ ours()
 	fi
 }
 
-# hooks_of RELEASE: its hooks, in order.  An empty file is a hook that it does not need.
+# hooks_of RELEASE: its hooks, in order.  An empty file leaves out a hook.
 hooks_of()
 {
 	local name hook
@@ -84,8 +84,8 @@ hooks_of()
 		done
 }
 
-# Only one script at a time changes a tree and what is built from it; the lock ends with
-# the process.
+# Only one script at a time may change a tree and what is built from it; the lock is
+# released when the process ends.
 lock_tree()
 {
 	exec 9>"$1.lock"
@@ -94,8 +94,8 @@ lock_tree()
 	flock 9
 }
 
-# kernel_make TREE OBJECTS ARG...: the kernel's make, for ARCH.  The results do not depend
-# on who builds them, or when.
+# kernel_make TREE OBJECTS ARG...: run the kernel's make for ARCH.  The results do not
+# depend on who builds them, or when.
 kernel_make()
 {
 	local tree=$1 objects=$2
@@ -108,7 +108,7 @@ kernel_make()
 }
 
 # step "what it does" LOG COMMAND...: run the command with its output in LOG; show what it
-# does, its progress (objects of TOTAL, if known) and how long it took.
+# does, its progress (files out of TOTAL, if known) and how long it took.
 step()
 {
 	local what=$1 log=$2 start=$SECONDS pid status=0 n shown=0 tick=15
@@ -142,7 +142,7 @@ step()
 	say "$what: done in $((SECONDS - start)) s"
 }
 
-# How many files the kernel's make has made, by what it printed.
+# How many files the kernel's make has built, according to its output.
 files_in()
 {
 	grep -cE '^ +(CC|AS|LD|AR|HOSTCC) ' "$1" || :
@@ -162,7 +162,7 @@ progress()
 	fi
 }
 
-# Succeeds if FILE holds exactly what is on standard input; otherwise writes it and fails.
+# Succeeds if FILE contains exactly the standard input; otherwise writes that and fails.
 same_or_write()
 {
 	local file=$1 new
