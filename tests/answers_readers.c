@@ -8,6 +8,7 @@
 #include <sys/time.h>
 
 #include "holders.h"
+#include "look.h"
 #include "one_memory.h"
 #include "tap.h"
 

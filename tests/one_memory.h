@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
-/* A VM with one memory, mapped, and ways to look at it.  For tests in the machine. */
+/* A VM with one memory, mapped.  For tests in the machine. */
 #ifndef TESTS_ONE_MEMORY_H
 #define TESTS_ONE_MEMORY_H
-
-#include <setjmp.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "../examples/vm.h"
 
@@ -43,37 +38,6 @@ static inline int convert(uint64_t page, uint64_t nr, uint64_t attributes)
 	if (probe->to_private & probe->to_shared & GMEM_POLICY_BIT(GMEM_PRESERVE))
 		opts.to_private = opts.to_shared = GMEM_PRESERVE;
 	return gmem_convert(ram, page * PAGE, nr * PAGE, attributes, &opts, NULL);
-}
-
-static sigjmp_buf after_signal;
-
-static inline void on_signal(int number)
-{
-	siglongjmp(after_signal, number);
-}
-
-/* The byte at @at, or the signal that reading it raises, negative. */
-static inline int look(const volatile char *at)
-{
-	int number;
-
-	signal(SIGBUS, on_signal);
-	signal(SIGSEGV, on_signal);
-	number = sigsetjmp(after_signal, 1);
-	return number ? -number : *at;
-}
-
-/* Does @is_right hold in a child? */
-static inline bool in_child(bool (*is_right)(void))
-{
-	int status;
-	pid_t child;
-
-	fflush(stdout);
-	child = fork();
-	if (!child)
-		_exit(is_right() ? 0 : 1);
-	return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }
 
 #endif

@@ -7,6 +7,7 @@
 #define TESTS_ANSWERS_H
 
 #include "../../examples/vm.h"
+#include "../look.h"
 #include "../tap.h"
 #include "kvm_abi.h"
 
@@ -27,13 +28,6 @@ void make_half_private(void);
 /* The calls themselves, which the library would not make in such a process. */
 int convert(int fd);
 int punch(int fd, uint64_t page);
-
-/* The byte at @at, or the signal that reading it raises, negative, and where that was. */
-int look(const volatile char *at);
-extern void *signal_address;
-
-/* Does @is_right hold in a child? */
-bool in_child(bool (*is_right)(void));
 
 /*
  * The answers, each in the file of its name; these continue with the VM of the previous

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /* What the answers share. */
 #include <linux/falloc.h>
-#include <setjmp.h>
-#include <signal.h>
 
 #include "answers.h"
 
@@ -10,7 +8,6 @@ struct vm vm;
 struct gmem_vm *memories;
 struct gmem *ram;
 char *hva;
-void *signal_address;
 
 void make_vm(enum gmem_mechanism mechanism, uint64_t size)
 {
@@ -60,36 +57,4 @@ int convert(int fd)
 int punch(int fd, uint64_t page)
 {
 	return sys(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, page * PAGE, PAGE));
-}
-
-static sigjmp_buf after_signal;
-
-static void on_signal(int number, siginfo_t *info, void *context)
-{
-	(void)context;
-	signal_address = info->si_addr;
-	siglongjmp(after_signal, number);
-}
-
-int look(const volatile char *at)
-{
-	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
-	int number;
-
-	sigaction(SIGBUS, &action, NULL);
-	sigaction(SIGSEGV, &action, NULL);
-	number = sigsetjmp(after_signal, 1);
-	return number ? -number : *at;
-}
-
-bool in_child(bool (*is_right)(void))
-{
-	int status;
-	pid_t child;
-
-	fflush(stdout);
-	child = fork();
-	if (!child)
-		_exit(is_right() ? 0 : 1);
-	return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }
