@@ -161,21 +161,41 @@ static void request_that_is_not_granted_comes_again(void)
 	EXPECT(host_read(mem + 4 * PAGE), 'n');
 }
 
-static void default_options_serve_the_guest(void)
+static void policies_that_keep_nothing_serve_the_guest(void)
 {
-	struct gmem_convert_opts defaults = GMEM_CONVERT_OPTS;
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
 
 	/* The page was faulted in while shared, then shared, and taken back. */
+	opts.to_shared = GMEM_ZERO;
+	opts.to_private = GMEM_NONE;
 	memset(mem + 3 * PAGE, 'o', PAGE);
-	EXPECT(guest_ask(&vm, VM_DATA + 3 * PAGE, 1, false, &defaults), 0);
+	EXPECT(guest_ask(&vm, VM_DATA + 3 * PAGE, 1, false, &opts), 0);
 	EXPECT(host_read(mem + 3 * PAGE), 0);
 	EXPECT(guest_read(&vm, 3), 0);
 	memset(mem + 3 * PAGE, 'p', PAGE);
 	EXPECT(guest_read(&vm, 3), 'p');
-	EXPECT(guest_ask(&vm, VM_DATA + 3 * PAGE, 1, true, &defaults), 0);
+	EXPECT(guest_ask(&vm, VM_DATA + 3 * PAGE, 1, true, &opts), 0);
 	EXPECT(try_host_read(mem + 3 * PAGE), SIGBUS_READ);
 	guest_write(&vm, 3, 'q');
 	EXPECT(guest_read(&vm, 3), 'q');
+}
+
+static void default_policies_keep_what_the_guest_shares(void)
+{
+	struct gmem_convert_opts defaults = GMEM_CONVERT_OPTS;
+
+	/* Whether a page is faulted in by sharing it or before, and there and back. */
+	memset(mem + 3 * PAGE, 'o', PAGE);
+	EXPECT(guest_ask(&vm, VM_DATA + 3 * PAGE, 1, false, &defaults), 0);
+	EXPECT(host_read(mem + 3 * PAGE), 'o');
+	EXPECT(guest_read(&vm, 3), 'o');
+	memset(mem + 3 * PAGE, 'p', PAGE);
+	EXPECT(guest_ask(&vm, VM_DATA + 3 * PAGE, 1, true, &defaults), 0);
+	EXPECT(guest_read(&vm, 3), 'p');
+	EXPECT(try_host_read(mem + 3 * PAGE), SIGBUS_READ);
+	guest_write(&vm, 3, 'q');
+	EXPECT(guest_ask(&vm, VM_DATA + 3 * PAGE, 1, false, &defaults), 0);
+	EXPECT(host_read(mem + 3 * PAGE), 'q');
 }
 
 static void addresses_of_a_slot_that_stays_are_kept(void)
@@ -204,7 +224,8 @@ static const struct promise promises[] = {
 	CONSENT(consent_is_taken_back_by_unsharing, P, P),
 	CONSENT(unsharing_waits_while_the_host_holds_the_page, P, P),
 	CONSENT(request_that_is_not_granted_comes_again, P, P),
-	CONSENT(default_options_serve_the_guest, Z, N),
+	CONSENT(policies_that_keep_nothing_serve_the_guest, Z, N),
+	CONSENT(default_policies_keep_what_the_guest_shares, P, P),
 	CONSENT(addresses_of_a_slot_that_stays_are_kept, P, P),
 };
 

@@ -62,6 +62,7 @@ static void hypercall_converts_what_the_guest_asks(void)
 	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
 	int pipefd[2];
 
+	opts.to_shared = GMEM_ZERO;
 	guest_agree(&vm, 0, 3);
 	EXPECT(guest_ask(&vm, VM_DATA + PAGE, 2, true, &opts), 0);
 	expect_attributes(0, PAGE, GMEM_SHARED);

@@ -60,6 +60,7 @@ static void pin_does_not_stop_going_to_shared(void)
 
 static void request_spans_slots(void)
 {
+	struct gmem_convert_opts opts = GMEM_CONVERT_OPTS;
 	struct gmem *second;
 	uint8_t *other;
 
@@ -77,7 +78,8 @@ static void request_spans_slots(void)
 	expect_attributes(6 * PAGE, 2 * PAGE, GMEM_PRIVATE);
 	guest_write(&vm, 6, 'x');
 	guest_agree(&vm, 0, 16);
-	EXPECT(gmem_convert_gpa(vm.gmem, VM_DATA, 16 * PAGE, GMEM_SHARED, NULL, NULL), 0);
+	opts.to_shared = GMEM_ZERO;
+	EXPECT(gmem_convert_gpa(vm.gmem, VM_DATA, 16 * PAGE, GMEM_SHARED, &opts, NULL), 0);
 	expect_attributes(0, SIZE, GMEM_SHARED);
 	EXPECT(host_read(mem + 2 * PAGE), 0);
 	guest_write(&vm, 6, 'y');

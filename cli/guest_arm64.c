@@ -275,8 +275,6 @@ void guest_agree(struct vm *vm, unsigned int page, unsigned int nr_pages)
 	uint64_t gpa = VM_DATA + page * PAGE;
 	struct gmem_range range = GMEM_INIT(struct gmem_range);
 
-	keep.to_shared = GMEM_PRESERVE;
-	keep.to_private = GMEM_PRESERVE;
 	for (; nr_pages; nr_pages--, gpa += PAGE) {
 		must(gmem_lookup_gpa(vm->gmem, gpa, &range));
 		/* It is faulted in on the way, and becomes shared. */

@@ -79,7 +79,6 @@ HYPERCALL(MEM_UNSHARE) END
 
 static inline void vm_start(struct vm *vm, struct gmem_vm *memories, enum guest guest)
 {
-	struct gmem_convert_opts keep = GMEM_CONVERT_OPTS;
 	uint64_t pc = CODE_GPA + guest_code_at[guest];
 	struct kvm_one_reg reg = {
 		.id = KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE |
@@ -89,13 +88,12 @@ static inline void vm_start(struct vm *vm, struct gmem_vm *memories, enum guest 
 	struct kvm_vcpu_init init = {};
 	void *hva;
 
-	/* It is written while shared, and kept when it becomes the guest's. */
-	keep.to_private = GMEM_PRESERVE;
+	/* It is written while shared, and by default kept when it becomes the guest's. */
 	check(gmem_create(memories, PAGE, NULL, &vm->code), "gmem_create");
 	check(gmem_map(vm->code, NULL, &hva), "gmem_map");
 	check(gmem_bind(vm->code, CODE_SLOT, CODE_GPA, 0, PAGE, NULL), "gmem_bind");
 	memcpy(hva, guest_code, guest_code_size);
-	check(gmem_convert(vm->code, 0, PAGE, GMEM_PRIVATE, &keep, NULL), "the code to private");
+	check(gmem_convert(vm->code, 0, PAGE, GMEM_PRIVATE, NULL, NULL), "the code to private");
 
 	check(sys(ioctl(vm->fd, KVM_ARM_PREFERRED_TARGET, &init)), "KVM_ARM_PREFERRED_TARGET");
 	init.features[0] |= 1u << KVM_ARM_VCPU_PSCI_0_2;

@@ -345,6 +345,8 @@ static int start(struct request *req, uint64_t size, uint64_t attributes,
 	req->patience = patience_of(req->opts.timeout_ms, req->opts.cancel);
 	req->to_private = attributes == GMEM_PRIVATE;
 	req->policy = req->to_private ? req->opts.to_private : req->opts.to_shared;
+	if (req->policy == GMEM_DEFAULT)
+		req->policy = req->vm->default_policy[req->to_private];
 
 	if (!r)
 		r = check_request(req, size, attributes);

@@ -89,6 +89,11 @@ enum gmem_policy {
 	GMEM_ZERO = 0,
 	GMEM_PRESERVE = 1,
 	GMEM_NONE = 2,
+	/*
+	 * For requests only: what guests of the VM's type expect.  In a protected VM of arm64 it
+	 * is PRESERVE both ways; otherwise ZERO to shared and NONE to private.
+	 */
+	GMEM_DEFAULT = 31,
 };
 
 enum gmem_mechanism {
@@ -496,21 +501,21 @@ struct gmem_convert_opts {
 };
 
 /*
- * The defaults without opts: zeros for the host, nothing promised to the guest.  Start
- * from it: GMEM_INIT(struct gmem_convert_opts) selects ZERO to private as well, which
- * most mechanisms refuse.  GMEM_CONVERT_OPTS_INITIALIZER is for static variables.
+ * The defaults without opts: GMEM_DEFAULT both ways, which every mechanism has.  Start
+ * from it: GMEM_INIT(struct gmem_convert_opts) selects ZERO both ways, which most
+ * mechanisms refuse to private.  GMEM_CONVERT_OPTS_INITIALIZER is for static variables.
  */
 #ifdef __cplusplus
 #define GMEM_CONVERT_OPTS ([] { \
 	struct gmem_convert_opts gmem_opts_ = GMEM_INIT(struct gmem_convert_opts); \
-	gmem_opts_.to_private = GMEM_NONE; \
+	gmem_opts_.to_shared = gmem_opts_.to_private = GMEM_DEFAULT; \
 	return gmem_opts_; }())
 #define GMEM_CONVERT_OPTS_INITIALIZER GMEM_CONVERT_OPTS
 #else
 #define GMEM_CONVERT_OPTS ((struct gmem_convert_opts)GMEM_CONVERT_OPTS_INITIALIZER)
 #define GMEM_CONVERT_OPTS_INITIALIZER { \
 	.struct_size = sizeof(struct gmem_convert_opts), \
-	.to_shared = GMEM_ZERO, .to_private = GMEM_NONE }
+	.to_shared = GMEM_DEFAULT, .to_private = GMEM_DEFAULT }
 #endif
 
 /* The step at which a conversion failed. */
@@ -657,8 +662,8 @@ int gmem_rebuild(struct gmem *gmem);
  *
  * In a protected VM of arm64, the hypercall by which the guest agrees to share a page, or
  * takes it back, is a memory fault, too.  It needs no answer: the guest executes it again
- * when the vCPU runs, until the page has been converted.  It expects its contents to stay:
- * use GMEM_PRESERVE.  -EPERM: another vCPU has taken the page back; run the vCPU again.
+ * when the vCPU runs, until the page has been converted.  It expects its contents to stay,
+ * as by default they do.  -EPERM: another vCPU has taken the page back; run the vCPU again.
  *
  * 0: the exit was handled; run the vCPU again.  1: it was another exit, which the caller
  * handles, as it does any other @run_error: -EHWPOISON is a page with a memory error, or one

@@ -81,6 +81,8 @@ struct gmem_vm {
 	int fd;
 	size_t page_size;
 	struct gmem_probe probe;
+	/* By direction, to private is 1: what GMEM_DEFAULT stands for. */
+	enum gmem_policy default_policy[2];
 	/* What IN_PLACE_PLAIN asks for, by direction, so that it keeps contents. */
 	uint64_t plain_policy[2];
 

@@ -28,6 +28,7 @@ API const char *gmem_policy_name(enum gmem_policy policy)
 		[GMEM_ZERO] = "ZERO",
 		[GMEM_PRESERVE] = "PRESERVE",
 		[GMEM_NONE] = "NONE",
+		[GMEM_DEFAULT] = "DEFAULT",
 	};
 
 	return NAME(names, policy);

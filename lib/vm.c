@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "kvm_abi.h"
 
 /*
  * A kernel without policies keeps contents, or does what its VM type does.  A kernel
@@ -24,6 +25,18 @@ static int find_plain_policies(struct gmem_vm *vm, unsigned long vm_type)
 	vm->plain_policy[true] = best.to_private & GMEM_POLICY_BIT(GMEM_PRESERVE) ?
 				 GMEM_PRESERVE : GMEM_NONE;
 	return 0;
+}
+
+/*
+ * A protected guest of arm64 shares a page with what it has written there, and takes it
+ * back with what the host has written.  All others expect to lose it.
+ */
+static void find_defaults(struct gmem_vm *vm, unsigned long vm_type)
+{
+	bool keep = vm_type & KVM_VM_TYPE_ARM_PROTECTED;
+
+	vm->default_policy[false] = keep ? GMEM_PRESERVE : GMEM_ZERO;
+	vm->default_policy[true] = keep ? GMEM_PRESERVE : GMEM_NONE;
 }
 
 API int gmem_vm_init(int vm_fd, const struct gmem_vm_opts *caller, struct gmem_vm **out)
@@ -53,6 +66,7 @@ API int gmem_vm_init(int vm_fd, const struct gmem_vm_opts *caller, struct gmem_v
 	pthread_cond_init(&vm->changed, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 
+	find_defaults(vm, opts.vm_type);
 	r = gmem_probe(vm_fd, opts.vm_type, opts.mechanism, &vm->probe);
 	if (!r && vm->probe.mechanism == GMEM_MECHANISM_NONE)
 		r = -EOPNOTSUPP;

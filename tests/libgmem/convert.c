@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "kvm_abi.h"
 #include "unit_vm.h"
 
 static void range_is_split_over_slots(void **state)
@@ -248,6 +249,43 @@ static void unsupported_policy_is_refused_beforehand(void **state)
 	stop();
 }
 
+/* Offered nothing else, each type of VM converts by default; offered all others, none does. */
+static void default_policy_is_what_guests_of_the_type_expect(void **state)
+{
+	static const struct {
+		unsigned long vm_type;
+		uint32_t to_shared, to_private;
+	} types[] = {
+		{ 0, GMEM_POLICY_BIT(GMEM_ZERO), GMEM_POLICY_BIT(GMEM_NONE) },
+		{ SW_PROTECTED_VM, GMEM_POLICY_BIT(GMEM_ZERO), GMEM_POLICY_BIT(GMEM_NONE) },
+		{ KVM_VM_TYPE_ARM_PROTECTED, GMEM_POLICY_BIT(GMEM_PRESERVE), GMEM_POLICY_BIT(GMEM_PRESERVE) },
+	};
+	const struct gmem_convert_opts defaults = GMEM_CONVERT_OPTS, *opts;
+	struct gmem_vm_opts vm_opts = GMEM_INIT(struct gmem_vm_opts);
+	unsigned int i, others;
+	int expected;
+
+	(void)state;
+	vm_opts.mechanism = GMEM_IN_PLACE;
+	for (i = 0; i < 2 * sizeof(types) / sizeof(types[0]); i++) {
+		others = i % 2 ? 7 : 0;
+		expected = others ? -EOPNOTSUPP : 0;
+		fake.to_shared = types[i / 2].to_shared ^ others;
+		fake.to_private = types[i / 2].to_private ^ others;
+		vm_opts.vm_type = types[i / 2].vm_type;
+		for (opts = &defaults; ; opts = NULL) {
+			assert_int_equal(gmem_vm_init(fake.vm_fd, &vm_opts, &vm), 0);
+			assert_int_equal(gmem_create(vm, PAGE, NULL, &a), 0);
+			assert_int_equal(gmem_convert(a, 0, PAGE, GMEM_PRIVATE, opts, NULL), expected);
+			assert_int_equal(gmem_convert(a, 0, PAGE, GMEM_SHARED, opts, NULL), expected);
+			gmem_destroy(a);
+			gmem_vm_exit(vm);
+			if (!opts)
+				break;
+		}
+	}
+}
+
 static void order_of_steps_is_the_mechanisms(void **state)
 {
 	(void)state;
@@ -295,6 +333,7 @@ const struct CMUnitTest convert_cases[] = {
 	CASE(holder_is_asked_until_it_lets_go_or_time_is_over),
 	CASE(signals_are_no_answer),
 	CASE(unsupported_policy_is_refused_beforehand),
+	CASE(default_policy_is_what_guests_of_the_type_expect),
 	CASE(order_of_steps_is_the_mechanisms),
 	{},
 };

@@ -137,11 +137,12 @@ static void struct_without_its_size_is_refused(void **state)
 
 static bool convert_opts;
 
-/* In opts of a conversion one member is not 0. */
+/* In opts of a conversion the policies are not 0. */
 static bool is_default(const unsigned char *bytes, size_t at)
 {
-	return convert_opts && bytes[at] == GMEM_NONE &&
-	       at == offsetof(struct gmem_convert_opts, to_private);
+	return convert_opts && bytes[at] == GMEM_DEFAULT &&
+	       (at == offsetof(struct gmem_convert_opts, to_shared) ||
+		at == offsetof(struct gmem_convert_opts, to_private));
 }
 
 static void functions_do_what_the_macros_do(void **state)
@@ -163,8 +164,8 @@ static void functions_do_what_the_macros_do(void **state)
 	convert_opts = true;
 	CHECK_INIT(gmem_convert_opts_init, gmem_convert_opts);
 	gmem_convert_opts_init(&opts, sizeof(opts));
-	assert_int_equal(opts.to_shared, GMEM_ZERO);
-	assert_int_equal(opts.to_private, GMEM_NONE);
+	assert_int_equal(opts.to_shared, GMEM_DEFAULT);
+	assert_int_equal(opts.to_private, GMEM_DEFAULT);
 }
 
 static void library_says_its_version(void **state)

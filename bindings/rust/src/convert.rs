@@ -82,8 +82,8 @@ pub struct ConvertOptions<'a> {
 impl Default for ConvertOptions<'_> {
     fn default() -> Self {
         ConvertOptions {
-            to_shared: Policy::Zero,
-            to_private: Policy::None,
+            to_shared: Policy::Default,
+            to_private: Policy::Default,
             flags: 0,
             timeout: Duration::ZERO,
             busy: None,
@@ -93,8 +93,8 @@ impl Default for ConvertOptions<'_> {
 }
 
 impl<'a> ConvertOptions<'a> {
-    /// Zeros for the host, nothing promised to the guest, which every mechanism offers; a page that
-    /// is held is not tried again.
+    /// [`Policy::Default`] both ways, which every mechanism offers; a page that is held is not tried
+    /// again.
     pub fn new() -> Self {
         Self::default()
     }

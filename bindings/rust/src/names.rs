@@ -131,12 +131,16 @@ pub enum Policy {
     Preserve,
     /// Nothing is promised.
     None,
+    /// For requests only: what guests of the VM's type expect.  In a protected VM of arm64 it is
+    /// `Preserve` both ways; otherwise `Zero` to shared and `None` to private.
+    Default,
 }
 
 numbers! { Policy, gmem_policy_name:
     Zero = GMEM_ZERO,
     Preserve = GMEM_PRESERVE,
     None = GMEM_NONE,
+    Default = GMEM_DEFAULT,
 }
 
 /// The step at which a conversion failed.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 //! arm64's guest, of a protected VM: its code has to be private, and is in memory of the library's.
 use super::{call, Event, Vm, CODE_GPA, PAGE};
-use gmem::{ConvertOptions, Policy, State};
+use gmem::{ConvertOptions, State};
 use std::os::raw::c_ulong;
 use std::os::unix::io::AsFd;
 
@@ -97,12 +97,11 @@ impl Vm {
         memories: &gmem::Vm,
         code: &[u8],
     ) -> Result<(), Box<dyn std::error::Error>> {
-        // Written while it is shared, and kept when it goes to the guest.
-        let keep = ConvertOptions::new().to_private(Policy::Preserve);
+        // Written while it is shared, and by default kept when it goes to the guest.
         let page = memories.create(PAGE, State::Shared)?;
         page.bind(Some(CODE_SLOT), CODE_GPA, 0, PAGE, &Default::default())?;
         page.map(&Default::default())?.write_bytes(0, code)?;
-        page.convert(0, PAGE, State::Private, &keep)?;
+        page.convert(0, PAGE, State::Private, &ConvertOptions::new())?;
         // It is the guest's until the process ends.
         std::mem::forget(page);
 

@@ -47,6 +47,8 @@ pub const GMEM_ZERO: gmem_policy = 0;
 pub const GMEM_PRESERVE: gmem_policy = 1;
 /// Nothing is promised.
 pub const GMEM_NONE: gmem_policy = 2;
+/// In requests, what guests of the VM's type expect.
+pub const GMEM_DEFAULT: gmem_policy = 31;
 
 /// How the kernel converts.
 pub type gmem_mechanism = c_uint;
@@ -278,9 +280,9 @@ defaults! {
 }
 
 impl Default for gmem_convert_opts {
-    /// Zeros for the host, nothing promised to the guest, which every mechanism has.
+    /// `GMEM_DEFAULT` both ways, which every mechanism has.
     fn default() -> Self {
-        Self { to_shared: GMEM_ZERO, to_private: GMEM_NONE, ..Self::of_zeros() }
+        Self { to_shared: GMEM_DEFAULT, to_private: GMEM_DEFAULT, ..Self::of_zeros() }
     }
 }
 

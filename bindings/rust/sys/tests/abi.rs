@@ -183,7 +183,7 @@ macro_rules! values {
 #[test]
 fn constants_have_their_types_and_values() {
     let ours = values! {
-        "enum gmem_policy": c_uint { GMEM_ZERO GMEM_PRESERVE GMEM_NONE }
+        "enum gmem_policy": c_uint { GMEM_ZERO GMEM_PRESERVE GMEM_NONE GMEM_DEFAULT }
         "enum gmem_mechanism": c_uint {
             GMEM_MECHANISM_NONE GMEM_TWO_BACKINGS GMEM_IN_PLACE_PLAIN GMEM_IN_PLACE
         }
