@@ -139,6 +139,10 @@ struct request {
 	uint64_t told_until;
 };
 
+/* probe.c */
+
+bool is_arm_protected(unsigned long vm_type, uint32_t to_private);
+
 /* queue.c */
 
 uint64_t now_ms(void);

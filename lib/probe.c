@@ -118,6 +118,16 @@ static int probe_two_backings(int vm_fd, size_t page_size, struct gmem_probe *pr
 	return 0;
 }
 
+/*
+ * A VMM of arm64 may not have said so.  No other type offers PRESERVE to private without ZERO:
+ * the one for tests offers both, and confidential hardware neither.
+ */
+bool is_arm_protected(unsigned long vm_type, uint32_t to_private)
+{
+	return vm_type & KVM_VM_TYPE_ARM_PROTECTED ||
+	       ((to_private & GMEM_POLICY_BIT(GMEM_PRESERVE)) && !(to_private & GMEM_POLICY_BIT(GMEM_ZERO)));
+}
+
 API int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
 		   struct gmem_probe *out)
 {
@@ -140,7 +150,7 @@ API int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
 	if (r)
 		return r;
 	/* The library zeros by punching a hole, and pKVM never gives another page for it. */
-	if (vm_type & KVM_VM_TYPE_ARM_PROTECTED)
+	if (is_arm_protected(vm_type, probe.to_private))
 		probe.mechanisms &= ~(1u << GMEM_IN_PLACE_PLAIN);
 
 	probe.mechanism = use;

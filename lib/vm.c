@@ -33,7 +33,7 @@ static int find_plain_policies(struct gmem_vm *vm, unsigned long vm_type)
  */
 static void find_defaults(struct gmem_vm *vm, unsigned long vm_type)
 {
-	bool keep = vm_type & KVM_VM_TYPE_ARM_PROTECTED;
+	bool keep = vm->probe.mechanism == GMEM_IN_PLACE && is_arm_protected(vm_type, vm->probe.to_private);
 
 	vm->default_policy[false] = keep ? GMEM_PRESERVE : GMEM_ZERO;
 	vm->default_policy[true] = keep ? GMEM_PRESERVE : GMEM_NONE;
@@ -66,7 +66,6 @@ API int gmem_vm_init(int vm_fd, const struct gmem_vm_opts *caller, struct gmem_v
 	pthread_cond_init(&vm->changed, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 
-	find_defaults(vm, opts.vm_type);
 	r = gmem_probe(vm_fd, opts.vm_type, opts.mechanism, &vm->probe);
 	if (!r && vm->probe.mechanism == GMEM_MECHANISM_NONE)
 		r = -EOPNOTSUPP;
@@ -76,6 +75,7 @@ API int gmem_vm_init(int vm_fd, const struct gmem_vm_opts *caller, struct gmem_v
 		gmem_vm_exit(vm);
 		return r;
 	}
+	find_defaults(vm, opts.vm_type);
 
 	*out = vm;
 	return 0;

@@ -286,6 +286,25 @@ static void default_policy_is_what_guests_of_the_type_expect(void **state)
 	}
 }
 
+/* What the kernel of a protected VM of arm64 offers, to a VMM that has not named its type. */
+static void default_policy_needs_no_type_on_arm64(void **state)
+{
+	struct gmem_vm_opts plain = GMEM_INIT(struct gmem_vm_opts);
+
+	(void)state;
+	fake.to_private = GMEM_POLICY_BIT(GMEM_PRESERVE) | GMEM_POLICY_BIT(GMEM_NONE);
+	plain.mechanism = GMEM_IN_PLACE_PLAIN;
+	assert_int_equal(gmem_vm_init(fake.vm_fd, &plain, &vm), -EOPNOTSUPP);
+	assert_int_equal(gmem_vm_init(fake.vm_fd, NULL, &vm), 0);
+	assert_int_equal(gmem_create(vm, PAGE, NULL, &a), 0);
+	/* Now NONE, and ZERO to shared, are errors. */
+	fake.to_shared = fake.to_private = GMEM_POLICY_BIT(GMEM_PRESERVE);
+	assert_int_equal(gmem_convert(a, 0, PAGE, GMEM_PRIVATE, NULL, NULL), 0);
+	assert_int_equal(gmem_convert(a, 0, PAGE, GMEM_SHARED, NULL, NULL), 0);
+	gmem_destroy(a);
+	gmem_vm_exit(vm);
+}
+
 static void order_of_steps_is_the_mechanisms(void **state)
 {
 	(void)state;
@@ -334,6 +353,7 @@ const struct CMUnitTest convert_cases[] = {
 	CASE(signals_are_no_answer),
 	CASE(unsupported_policy_is_refused_beforehand),
 	CASE(default_policy_is_what_guests_of_the_type_expect),
+	CASE(default_policy_needs_no_type_on_arm64),
 	CASE(order_of_steps_is_the_mechanisms),
 	{},
 };
