@@ -179,7 +179,7 @@ static bool has_queued(struct search *s, const struct proc_fd *fd)
 		s->pipes[s->nr_pipes++] = st;
 
 	return found(s, fd->pid, "pipe", maps_it(s, fd->pid) ? LIKELY : GUESS,
-		     "descriptor %d has %d unread bytes, which may be in the page",
+		     "descriptor %d has %d unread bytes, which may be in the page: read them",
 		     fd->fd, queued);
 }
 
@@ -396,8 +396,8 @@ static void find_page(struct search *s, const char *file, const char *where)
 		die_of_many(&list, s->pid);
 	}
 	if (number >= at->file.size)
-		die_usage("0x%" PRIx64 " is not within the file, which has 0x%" PRIx64 " bytes", number,
-			  at->file.size);
+		die_usage("0x%" PRIx64 " is not within the file, which has 0x%" PRIx64
+			  " bytes; a guest physical address goes with %d:gpa", number, at->file.size, s->pid);
 
 	s->fd = at->fd;
 	s->file = at->file;
@@ -470,7 +470,7 @@ int cmd_who(int argc, char **argv)
 		}
 	}
 	if (argc - optind != 2)
-		die_usage("who takes PID:FD and OFFSET, or PID:gpa and ADDRESS");
+		die_usage("who takes PID[:FD] and OFFSET, or PID:gpa and ADDRESS");
 	find_page(&s, argv[optind], argv[optind + 1]);
 	process = proc_open(s.pid);
 	print_page(&s);
