@@ -24,7 +24,8 @@ impl Vm {
     ///
     /// After a hypercall the guest has been told the result, also an error, so the vCPU may be run
     /// again; after a memory fault it would fault again.  Running it again is right after `EAGAIN`,
-    /// `ETIMEDOUT` and `ECANCELED`, as the holder may have let go.
+    /// `ETIMEDOUT` and `ECANCELED`, as the holder may have let go, and after `EPERM` in a protected
+    /// VM of arm64, where another vCPU has taken the page back.
     ///
     /// # Safety
     ///
@@ -40,21 +41,28 @@ impl Vm {
     /// use gmem::{ConvertOptions, Errno, Exit};
     ///
     /// # fn kvm_run(vcpu: i32) -> Result<(), std::io::Error> { unimplemented!() }
+    /// # fn is_hypercall(run: *mut gmem::sys::kvm_run) -> bool { unimplemented!() }
     /// # fn handle_other_exit() { unimplemented!() }
     /// # fn main() -> Result<(), gmem::Error> {
     /// # let (vm, vcpu, run): (gmem::Vm, i32, *mut gmem::sys::kvm_run) = unimplemented!();
     /// let options = ConvertOptions::new();
-    /// let mut already = 0;
+    /// let mut again = 0;
     /// loop {
     ///     let run_error = kvm_run(vcpu).map_err(Errno::from);
     ///     // SAFETY: it is this vCPU's, which does not run.
-    ///     match unsafe { vm.handle_exit(run, run_error, &options) }? {
-    ///         Exit::Done => already = 0,
-    ///         // Another vCPU may come first at any time, but not forever.
-    ///         Exit::Already if already < 100 => already += 1,
-    ///         Exit::Already => panic!("the memory cannot be had"),
+    ///     match unsafe { vm.handle_exit(run, run_error, &options) } {
+    ///         Ok(Exit::Done) => again = 0,
+    ///         // Another vCPU may come first at any time, and a holder let go, but not forever.
+    ///         Ok(Exit::Already) if again < 100 => again += 1,
+    ///         Ok(Exit::Already) => panic!("the memory cannot be had"),
+    ///         // A guest that asks for the impossible is told, and continues.
+    ///         Err(_) if is_hypercall(run) => again = 0,
+    ///         Err(error) => match error.errno() {
+    ///             Errno::EAGAIN | Errno::EPERM if again < 100 => again += 1,
+    ///             _ => return Err(error),
+    ///         },
     ///         // EINTR, too.
-    ///         Exit::Other => handle_other_exit(),
+    ///         Ok(Exit::Other) => handle_other_exit(),
     ///     }
     /// }
     /// # }

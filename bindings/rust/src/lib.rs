@@ -46,7 +46,8 @@
 //! ```
 //!
 //! pkg-config has to find `libgmem.pc`, which `PKG_CONFIG_PATH` helps with: that of `make install` is
-//! in `/usr/local/lib/pkgconfig`.
+//! in `/usr/local/lib/pkgconfig`.  A program that is static, as for a machine without libraries,
+//! is built with `RUSTFLAGS="-C target-feature=+crt-static"` and `--target x86_64-unknown-linux-gnu`.
 //!
 //! # Rules
 //!

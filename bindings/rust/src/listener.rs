@@ -38,23 +38,31 @@ pub(crate) fn answer(function: impl FnOnce() -> Result<(), Errno>) -> c_int {
 ///
 /// ```
 /// use gmem::{Errno, Listener, Range};
+/// use std::collections::BTreeSet;
 /// use std::sync::Mutex;
 ///
-/// /// Which ranges a back end has mapped.
+/// /// Which pages a back end has mapped, by offset.  A range may be a part of an earlier one, or
+/// /// cover several.
 /// #[derive(Default)]
 /// struct BackEnd {
-///     mapped: Mutex<Vec<(u64, u64)>>,
+///     mapped: Mutex<BTreeSet<u64>>,
+/// }
+///
+/// fn pages(range: &Range) -> impl Iterator<Item = u64> {
+///     (range.offset..range.offset + range.size).step_by(gmem::page_size() as usize)
 /// }
 ///
 /// impl Listener for BackEnd {
 ///     fn before_private(&self, range: &Range) -> Result<(), Errno> {
 ///         let mut mapped = self.mapped.lock().map_err(|_| Errno::EBUSY)?;
-///         mapped.retain(|&(offset, _)| offset != range.offset);
+///         for page in pages(range) {
+///             mapped.remove(&page);
+///         }
 ///         Ok(())
 ///     }
 ///
 ///     fn after_shared(&self, range: &Range) -> Result<(), Errno> {
-///         self.mapped.lock().map_err(|_| Errno::EBUSY)?.push((range.offset, range.size));
+///         self.mapped.lock().map_err(|_| Errno::EBUSY)?.extend(pages(range));
 ///         Ok(())
 ///     }
 /// }
