@@ -141,7 +141,7 @@ struct request {
 
 /* probe.c */
 
-bool is_arm_protected(unsigned long vm_type, uint32_t to_private);
+bool is_arm_protected(unsigned long vm_type, const struct gmem_probe *probe);
 
 /* queue.c */
 

@@ -119,13 +119,16 @@ static int probe_two_backings(int vm_fd, size_t page_size, struct gmem_probe *pr
 }
 
 /*
- * A VMM of arm64 may not have said so.  No other type offers PRESERVE to private without ZERO:
- * the one for tests offers both, and confidential hardware neither.
+ * A VMM of arm64 may not have said so.  No other type offers PRESERVE in both directions without
+ * ZERO to private: the one for tests offers both, and memory that is encrypted cannot be kept.
  */
-bool is_arm_protected(unsigned long vm_type, uint32_t to_private)
+bool is_arm_protected(unsigned long vm_type, const struct gmem_probe *probe)
 {
+	uint32_t both = probe->to_shared & probe->to_private;
+
 	return vm_type & KVM_VM_TYPE_ARM_PROTECTED ||
-	       ((to_private & GMEM_POLICY_BIT(GMEM_PRESERVE)) && !(to_private & GMEM_POLICY_BIT(GMEM_ZERO)));
+	       ((both & GMEM_POLICY_BIT(GMEM_PRESERVE)) &&
+		!(probe->to_private & GMEM_POLICY_BIT(GMEM_ZERO)));
 }
 
 API int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
@@ -150,7 +153,7 @@ API int gmem_probe(int vm_fd, unsigned long vm_type, enum gmem_mechanism use,
 	if (r)
 		return r;
 	/* The library zeros by punching a hole, and pKVM never gives another page for it. */
-	if (is_arm_protected(vm_type, probe.to_private))
+	if (is_arm_protected(vm_type, &probe))
 		probe.mechanisms &= ~(1u << GMEM_IN_PLACE_PLAIN);
 
 	probe.mechanism = use;

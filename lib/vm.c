@@ -33,7 +33,7 @@ static int find_plain_policies(struct gmem_vm *vm, unsigned long vm_type)
  */
 static void find_defaults(struct gmem_vm *vm, unsigned long vm_type)
 {
-	bool keep = vm->probe.mechanism == GMEM_IN_PLACE && is_arm_protected(vm_type, vm->probe.to_private);
+	bool keep = vm->probe.mechanism == GMEM_IN_PLACE && is_arm_protected(vm_type, &vm->probe);
 
 	vm->default_policy[false] = keep ? GMEM_PRESERVE : GMEM_ZERO;
 	vm->default_policy[true] = keep ? GMEM_PRESERVE : GMEM_NONE;
