@@ -2,8 +2,10 @@
 /* The names of things in messages, and the version of the library. */
 #include "internal.h"
 
-#define NAME(table, index) \
-	((unsigned int)(index) < sizeof(table) / sizeof((table)[0]) ? (table)[index] : "unknown")
+/* The numbers of a table may have gaps. */
+#define NAME(table, index)							\
+	((unsigned int)(index) < sizeof(table) / sizeof((table)[0]) && (table)[index] ? \
+	 (table)[index] : "unknown")
 
 API const char *gmem_version(void)
 {

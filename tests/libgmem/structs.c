@@ -174,11 +174,28 @@ static void library_says_its_version(void **state)
 	assert_string_equal(gmem_version(), GMEM_VERSION);
 }
 
+/* Also of numbers between those that have one, as a newer kernel's trace may have. */
+static void every_number_has_a_name(void **state)
+{
+	unsigned int number;
+
+	(void)state;
+	for (number = 0; number < 64; number++) {
+		assert_non_null(gmem_mechanism_name(number));
+		assert_non_null(gmem_policy_name(number));
+		assert_non_null(gmem_step_name(number));
+	}
+	assert_string_equal(gmem_policy_name(GMEM_DEFAULT), "DEFAULT");
+	assert_string_equal(gmem_policy_name(GMEM_NONE + 1), "unknown");
+	assert_string_equal(gmem_policy_name(UINT32_MAX), "unknown");
+}
+
 const struct CMUnitTest structs_cases[] = {
 	CASE(newer_caller_is_served_unless_it_wants_what_is_new),
 	CASE(older_caller_gets_what_it_has_room_for),
 	CASE(struct_without_its_size_is_refused),
 	CASE(functions_do_what_the_macros_do),
 	CASE(library_says_its_version),
+	CASE(every_number_has_a_name),
 	{},
 };
