@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /* The fake's side of the system calls that the library makes. */
 #include <errno.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -363,6 +362,12 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
 	return 0;
 }
 
+static bool clock_stops(void)
+{
+	return fake.stop_ms && fake.now_ms >= fake.stop_ms &&
+	       !pthread_equal(fake.does_not_stop, pthread_self());
+}
+
 /* Wait a millisecond at a time, or less than asked; other threads get the mutex meanwhile. */
 int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
 				  const struct timespec *until);
@@ -375,7 +380,7 @@ int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
 	pthread_mutex_unlock(mutex);
 	usleep(20);
 	pthread_mutex_lock(mutex);
-	if (fake.now_ms < until_ms)
+	if (fake.now_ms < until_ms && !clock_stops())
 		fake.now_ms++;
 
 	return fake.now_ms < until_ms ? 0 : ETIMEDOUT;

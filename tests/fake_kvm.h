@@ -7,6 +7,7 @@
 #ifndef TESTS_FAKE_KVM_H
 #define TESTS_FAKE_KVM_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -89,6 +90,9 @@ extern struct fake {
 	/* By guest page from FAKE_GPA on, for two backings. */
 	bool vm_private[FAKE_PAGES];
 	_Atomic uint64_t now_ms;
+	/* 0, or when the clock stops for waiting threads other than this one. */
+	_Atomic uint64_t stop_ms;
+	pthread_t does_not_stop;
 	/* In the order of calls: c convert, a attribute, p punch; tests add their own. */
 	char trace[256];
 	/* The page cache refuses these, as pinned; by file offset / PAGE. */
