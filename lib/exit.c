@@ -17,36 +17,42 @@ static int memory_fault(struct gmem_vm *vm, const struct kvm_run *run,
 	uint64_t mask = vm->page_size - 1;
 	uint64_t start = fault->gpa & ~mask, end = (fault->gpa + fault->size + mask) & ~mask;
 	bool to_private = fault->flags & KVM_MEMORY_EXIT_FLAG_PRIVATE;
+	struct gmem_result failure = { .step = GMEM_STEP_CHECK, .where = start };
 	struct gmem_range range = GMEM_INIT(struct gmem_range);
+	int r = result ? check_struct(result) : 0;
 	uint64_t at;
-	int r;
 
+	if (r)
+		return r;
 	for (at = start; at < end; at += range.size) {
 		r = gmem_lookup_gpa(vm, at, &range);
-		if (r)
-			return r;
+		if (r) {
+			failure.where = at;
+			break;
+		}
 		if ((range.attributes == GMEM_PRIVATE) != to_private)
 			return gmem_convert_gpa(vm, start, end - start,
 						to_private ? GMEM_PRIVATE : GMEM_SHARED, opts,
 						result);
 	}
 
-	return -EALREADY;
+	if (result)
+		give_struct(result, &failure, sizeof(failure));
+	return r ? r : -EALREADY;
 }
 
 static int map_gpa_range(struct gmem_vm *vm, struct kvm_run *run,
 			 const struct gmem_convert_opts *opts, struct gmem_result *result)
 {
-	uint64_t gpa = run->hypercall.args[0], nr_pages = run->hypercall.args[1];
+	uint64_t gpa = run->hypercall.args[0], nr_pages = run->hypercall.args[1], size;
 	bool to_private = run->hypercall.args[2] & KVM_MAP_GPA_RANGE_ENCRYPTED;
 	/* Guests count in pages of 4 KiB, whatever the page size of the host. */
 	const uint64_t page_size = 4096;
 	int r;
 
-	/* A number that is too large for a gpa is too large for a size as well. */
-	r = nr_pages > UINT64_MAX / page_size ? -EINVAL :
-	    gmem_convert_gpa(vm, gpa, nr_pages * page_size,
-			     to_private ? GMEM_PRIVATE : GMEM_SHARED, opts, result);
+	/* What is too large for a size is refused like no size. */
+	size = nr_pages > UINT64_MAX / page_size ? 0 : nr_pages * page_size;
+	r = gmem_convert_gpa(vm, gpa, size, to_private ? GMEM_PRIVATE : GMEM_SHARED, opts, result);
 	/* The only results that KVM passes on; with another one the next KVM_RUN fails. */
 	if (!r)
 		run->hypercall.ret = 0;

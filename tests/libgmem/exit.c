@@ -58,6 +58,49 @@ static void exits_become_conversions(void **state)
 	stop();
 }
 
+/* Also if there was nothing to convert, or the same struct was used before. */
+static void failure_of_an_exit_says_where(void **state)
+{
+	struct kvm_run run = { .exit_reason = KVM_EXIT_MEMORY_FAULT };
+	struct memory_fault_exit *fault = (void *)run.padding;
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+
+	(void)state;
+	start(GMEM_IN_PLACE);
+	*fault = (struct memory_fault_exit){
+		.flags = KVM_MEMORY_EXIT_FLAG_PRIVATE, .gpa = FAKE_GPA + ALL, .size = PAGE,
+	};
+	result.attempts = 7;
+	assert_int_equal(gmem_handle_exit(vm, &run, -EFAULT, NULL, &result), -ENXIO);
+	assert_int_equal(result.step, GMEM_STEP_CHECK);
+	assert_int_equal(result.where, FAKE_GPA + ALL);
+	assert_int_equal(result.attempts, 0);
+
+	assert_int_equal(gmem_exclude(vm, FAKE_GPA + ALL, PAGE, NULL), 0);
+	fault->flags = 0;
+	assert_int_equal(gmem_handle_exit(vm, &run, -EFAULT, NULL, &result), -EPERM);
+	assert_int_equal(result.step, GMEM_STEP_CHECK);
+	assert_int_equal(result.where, FAKE_GPA + ALL);
+
+	fault->gpa = FAKE_GPA + PAGE;
+	assert_int_equal(gmem_handle_exit(vm, &run, -EFAULT, NULL, &result), -EALREADY);
+	assert_int_equal(result.step, GMEM_STEP_CHECK);
+	assert_int_equal(result.where, FAKE_GPA + PAGE);
+	result.struct_size = 0;
+	assert_int_equal(gmem_handle_exit(vm, &run, -EFAULT, NULL, &result), -EINVAL);
+
+	result = GMEM_INIT(struct gmem_result);
+	run = (struct kvm_run){ .exit_reason = KVM_EXIT_HYPERCALL };
+	run.hypercall.nr = KVM_HC_MAP_GPA_RANGE;
+	run.hypercall.args[0] = FAKE_GPA;
+	run.hypercall.args[1] = UINT64_MAX / PAGE + 2;
+	assert_int_equal(gmem_handle_exit(vm, &run, 0, NULL, &result), -EINVAL);
+	assert_int_equal(result.step, GMEM_STEP_CHECK);
+	assert_int_equal(result.where, FAKE_GPA);
+	expect_in_step();
+	stop();
+}
+
 /* A VMM that passes no opts, on pKVM: the guest shares a page and takes it back. */
 static void defaults_serve_a_protected_guest(void **state)
 {
@@ -99,6 +142,7 @@ static void defaults_serve_a_protected_guest(void **state)
 
 const struct CMUnitTest exit_cases[] = {
 	CASE(exits_become_conversions),
+	CASE(failure_of_an_exit_says_where),
 	CASE(defaults_serve_a_protected_guest),
 	{},
 };

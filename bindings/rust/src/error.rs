@@ -134,11 +134,7 @@ impl Error {
         r: i32,
         result: &sys::gmem_result,
     ) -> Result<i32, Error> {
-        Error::check(call, r).map_err(|error| Error {
-            // Until a conversion begins, the result is as the caller initialised it.
-            result: (result.step != sys::GMEM_STEP_DONE).then_some(*result),
-            ..error
-        })
+        Error::check(call, r).map_err(|error| Error { result: Some(*result), ..error })
     }
 
     /// The function of libgmem, or the system call.

@@ -47,7 +47,7 @@ fn exits_become_conversions() {
     assert_eq!(run.handle(&vm, fault).unwrap(), Exit::Already);
     assert_eq!(run.handle(&vm, Err(Errno::EHWPOISON)).unwrap(), Exit::Other);
     let error = Run::memory_fault(GPA + SIZE, 8, true).handle(&vm, fault).unwrap_err();
-    assert_eq!((error.errno(), error.address()), (Errno::ENXIO, None));
+    assert_eq!((error.errno(), error.address()), (Errno::ENXIO, Some(GPA + SIZE)));
 
     let mut run = Run::map_gpa_range(GPA + PAGE, 3, true);
     assert_eq!(run.handle(&vm, Ok(())).unwrap(), Exit::Done);
