@@ -157,7 +157,8 @@ static int convert_all(struct request *req)
 }
 
 /*
- * Punch holes where the pages change; *@missed counts the bytes for which that failed.
+ * Punch holes where the pages change; *@missed counts the bytes for which that failed.  If
+ * that is NULL, zeros must be read there.
  * In place these are the guest's contents, which are lost if the conversion fails.
  */
 static int punch_changes(struct request *req, bool shared_half, uint64_t *missed,
@@ -169,7 +170,8 @@ static int punch_changes(struct request *req, bool shared_half, uint64_t *missed
 	int r;
 
 	while (next_change(req, &at, false, &change)) {
-		r = discard(change.gmem, shared_half, change.offset, change.size);
+		r = missed ? discard(change.gmem, shared_half, change.offset, change.size) :
+			     clear(change.gmem, shared_half, change.offset, change.size);
 		if (r && !missed)
 			return fail(req, step, address_of(req, &change), r);
 		if (r)

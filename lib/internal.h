@@ -220,6 +220,8 @@ int new_memory(struct gmem_vm *vm, uint64_t size, uint64_t attributes, struct gm
 void free_memory(struct gmem *gmem);
 /* Make one of the halves read zeros and take no memory; in place there is only one. */
 int discard(const struct gmem *gmem, bool shared_half, uint64_t offset, uint64_t size);
+/* The same, but if it cannot be given back, it only reads zeros. */
+int clear(const struct gmem *gmem, bool shared_half, uint64_t offset, uint64_t size);
 
 /* verify.c */
 

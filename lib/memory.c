@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -85,6 +86,19 @@ int discard(const struct gmem *gmem, bool shared_half, uint64_t offset, uint64_t
 		return punch_hole(gmem->shared_fd, gmem->shared_offset + offset, size);
 
 	return discard_mapping((char *)gmem->hva + offset, size);
+}
+
+int clear(const struct gmem *gmem, bool shared_half, uint64_t offset, uint64_t size)
+{
+	int r = discard(gmem, shared_half, offset, size);
+
+	/* Locked memory, of which there is no file, stays. */
+	if (r == -EINVAL && shared_half && gmem->shared_fd < 0) {
+		memset((char *)gmem->hva + offset, 0, size);
+		r = 0;
+	}
+
+	return r;
 }
 
 API int gmem_create(struct gmem_vm *vm, uint64_t size, const struct gmem_create_opts *caller,

@@ -139,9 +139,9 @@ static void shared_half_may_be_anonymous(void **state)
 		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, 4 * PAGE, GMEM_PRIVATE, NULL,
 						  &result), 0);
 		assert_int_equal(result.undiscarded, 4 * PAGE);
-		fake_fail(CALL_MADVISE, 0, 2, EINVAL);
+		fake_fail(CALL_MADVISE, 0, 1, ENOMEM);
 		assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, 4 * PAGE, GMEM_SHARED, NULL,
-						  &result), -EINVAL);
+						  &result), -ENOMEM);
 		assert_int_equal(result.step, GMEM_STEP_PREPARE);
 		assert_int_equal(private_pages(), 0xf);
 		expect_picture(&picture);
@@ -168,11 +168,43 @@ static void mapping_of_the_vmm_stays_under_a_slot_that_stays(void **state)
 	stop_own();
 }
 
+/* As with mlockall(): the kernel refuses to discard it, and the host must read zeros. */
+static void locked_shared_half_is_cleared(void **state)
+{
+	struct gmem_result result = GMEM_INIT(struct gmem_result);
+	char *hva;
+
+	(void)state;
+	start_own(GMEM_TWO_BACKINGS);
+	hva = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	opts.hva = hva;
+	assert_int_equal(gmem_adopt(vm, SIZE, own.private_fd, -1, &opts, &gmem), 0);
+	assert_int_equal(gmem_bind(gmem, 3, FAKE_GPA, 0, SIZE, NULL), 0);
+	memset(hva, 'x', SIZE);
+	fake_fail(CALL_MADVISE, 0, 4, EINVAL);
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA + PAGE, 2 * PAGE, GMEM_PRIVATE, NULL, &result),
+			 0);
+	assert_int_equal(result.undiscarded, 2 * PAGE);
+	assert_int_equal(hva[PAGE], 'x');
+	assert_int_equal(gmem_convert_gpa(vm, FAKE_GPA, SIZE, GMEM_SHARED, NULL, &result), 0);
+	assert_int_equal(hva[PAGE - 1], 'x');
+	assert_int_equal(hva[PAGE], 0);
+	assert_int_equal(hva[3 * PAGE - 1], 0);
+	assert_int_equal(hva[3 * PAGE], 'x');
+	assert_int_equal(private_pages(), 0);
+	expect_picture(&picture);
+	gmem_destroy(gmem);
+	gmem = NULL;
+	munmap(hva, SIZE);
+	stop_own();
+}
+
 const struct CMUnitTest adopt_mapping_cases[] = {
 	CASE(library_maps_what_is_not_mapped),
 	CASE(memory_is_mapped_for_an_iommu),
 	CASE(shared_half_may_begin_later_in_its_file),
 	CASE(shared_half_may_be_anonymous),
+	CASE(locked_shared_half_is_cleared),
 	CASE(mapping_of_the_vmm_stays_under_a_slot_that_stays),
 	{},
 };
