@@ -22,11 +22,15 @@ static int check_file(int fd, uint64_t offset, uint64_t size)
 
 static int check_in_place(const struct gmem *gmem, int shared_fd)
 {
+	struct stat st;
 	uint64_t where;
 	int r;
 
 	if ((shared_fd >= 0 && shared_fd != gmem->private_fd) || gmem->shared_offset)
 		return -EINVAL;
+	/* The VM has this call as well, and is no regular file; nor is a vCPU. */
+	if (fstat(gmem->private_fd, &st) || !S_ISREG(st.st_mode))
+		return -ENOTTY;
 
 	/* A file that converts refuses a range without a size; nothing changes. */
 	r = set_attributes_in_place(gmem->private_fd, 0, 0, false, 0, &where);

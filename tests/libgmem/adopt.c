@@ -164,6 +164,8 @@ static void wrong_files_are_refused(void **state)
 			assert_int_equal(ftruncate(memfd, SIZE), 0);
 			assert_int_equal(gmem_adopt(vm, SIZE, memfd, -1, &opts, &gmem), -ENOTTY);
 			assert_int_equal(ftruncate(memfd, 0), 0);
+			/* It has the same call, for gpas. */
+			assert_int_equal(gmem_adopt(vm, SIZE, fake.vm_fd, -1, &opts, &gmem), -ENOTTY);
 		} else {
 			assert_int_equal(gmem_adopt(vm, SIZE, fd, 1000, &opts, &gmem), -EBADF);
 			/* There is nothing that could hold the shared half. */
