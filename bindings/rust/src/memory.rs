@@ -48,10 +48,10 @@ impl<'a> AdoptOptions<'a> {
     ///
     /// # Safety
     ///
-    /// The whole memory is mapped there, for reading and writing, from now until the [`Memory`] has
-    /// been dropped; and longer if KVM does not delete a slot, in which case [`Vm::unbind()`]
-    /// returns an error.  Nothing else in the program may rely on its contents: the guest writes to
-    /// it, and the library discards pages.
+    /// The whole memory, of each adoption with these options, is mapped there, for reading and
+    /// writing, from now until the [`Memory`] has been dropped; and longer if KVM does not delete a
+    /// slot, in which case [`Vm::unbind()`] returns an error.  Nothing else in the program may rely
+    /// on its contents: the guest writes to it, and the library discards pages.
     pub unsafe fn hva(self, hva: *mut c_void) -> Self {
         AdoptOptions { hva, ..self }
     }
@@ -105,7 +105,8 @@ impl MapOptions {
     ///
     /// # Safety
     ///
-    /// `MAP_FIXED` replaces what is mapped at the address, which nobody may use.
+    /// `MAP_FIXED` replaces what is mapped at the address, also at one that is set later, which
+    /// nobody may use.
     pub unsafe fn flags(self, flags: c_int) -> MapOptions {
         MapOptions { flags, ..self }
     }

@@ -2,7 +2,7 @@
 //! Who owns what: nothing outlives what it needs, and what was adopted stays.
 use crate::fake::{open_files, Fake, GPA, PAGE};
 use crate::{bound, errno, private_pages, SIZE};
-use gmem::{AdoptOptions, BindOptions, ConvertOptions, Errno, Mapping, State};
+use gmem::{AdoptOptions, BindOptions, ConvertOptions, Errno, State};
 use std::alloc::{alloc, dealloc, Layout};
 use std::os::unix::io::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
