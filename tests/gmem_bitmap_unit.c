@@ -14,6 +14,7 @@
 
 long shim_allocated;
 long shim_fail_at;
+long shim_killed_at;
 
 #define MODEL_PAGES	200000ul
 
@@ -296,14 +297,14 @@ static void masked_stores(pgoff_t nr_pages, int rounds)
 	static bool mask_model[MODEL_PAGES];
 	struct kvm_gmem_bitmap bitmap, mask;
 	pgoff_t a, b, start, end, err_index, i;
-	int round, j, r;
+	int round, j, r, nr_killed = 0;
 
 	kvm_gmem_bitmap_init(&bitmap, nr_pages, false);
 	kvm_gmem_bitmap_init(&mask, nr_pages, false);
 	memset(model, 0, sizeof(model));
 	memset(mask_model, 0, sizeof(mask_model));
 	for (round = 0; round < rounds; round++) {
-		bool wanted = rand() % 2, value = rand() % 2;
+		bool wanted = rand() % 2, value = rand() % 2, kill = rand() % 2;
 		long before;
 
 		for (j = 0; j < 5; j++) {
@@ -324,14 +325,20 @@ static void masked_stores(pgoff_t nr_pages, int rounds)
 		/* A reservation that fails or is released changes nothing and keeps nothing. */
 		kvm_gmem_bitmap_release_masked(&bitmap, &mask, wanted, start, end);
 		before = shim_allocated;
-		shim_fail_at = 1 + rand() % 8;
+		err_index = -1;
+		shim_fail_at = kill ? 0 : 1 + rand() % 8;
+		shim_killed_at = kill ? 1 + rand() % 4 : 0;
 		r = kvm_gmem_bitmap_reserve_masked(&bitmap, &mask, wanted, start, end, value,
 						   &err_index);
+		nr_killed += kill && r;
 		shim_fail_at = 0;
-		if (r)
+		shim_killed_at = 0;
+		if (r) {
+			assert_int_equal(r, kill ? -EINTR : -ENOMEM);
 			assert_true(err_index >= start && err_index < end);
-		else
+		} else {
 			kvm_gmem_bitmap_release_masked(&bitmap, &mask, wanted, start, end);
+		}
 		assert_true(shim_allocated <= before);
 
 		r = kvm_gmem_bitmap_reserve_masked(&bitmap, &mask, wanted, start, end, value,
@@ -346,6 +353,8 @@ static void masked_stores(pgoff_t nr_pages, int rounds)
 			expect_model(&bitmap);
 	}
 	expect_model(&bitmap);
+	/* One leaf is one piece, before which nobody asks. */
+	assert_true(nr_killed || nr_pages <= LEAF_PAGES);
 	kvm_gmem_bitmap_destroy(&bitmap);
 	kvm_gmem_bitmap_destroy(&mask);
 	assert_int_equal(shim_allocated, 0);

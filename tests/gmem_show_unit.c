@@ -15,6 +15,7 @@
 
 long shim_allocated;
 long shim_fail_at;
+long shim_killed_at;
 struct pid_namespace init_pid_ns;
 
 #define MODEL_PAGES	70001ul

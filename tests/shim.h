@@ -42,10 +42,17 @@ typedef unsigned long pgoff_t;
 #define guard(name)		guard_##name
 #define guard_rcu()
 #define cond_resched()
-#define fatal_signal_pending(task)	false
 
 extern long shim_allocated;
 extern long shim_fail_at;
+/* At which question whether the task is killed the answer is yes; 0: never. */
+extern long shim_killed_at;
+
+static inline bool shim_is_killed(void)
+{
+	return shim_killed_at && !--shim_killed_at;
+}
+#define fatal_signal_pending(task)	shim_is_killed()
 
 static inline void *shim_alloc(size_t size)
 {
