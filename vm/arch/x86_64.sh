@@ -15,7 +15,8 @@ IMAGE_FILES=1776
 FLAVOURS="release debug kcsan stock"
 
 # The machine.  no_timer_check: a machine that gets no CPU for a while would fail
-# that check.
+# that check.  Without an HPET the kernel's watchdog of clocks starts once the clock
+# runs by itself; before that it may wait for another CPU for ever (docs/testing.md).
 #
 # A device that does DMA, behind an IOMMU; its mask lets it reach beyond 256 MiB.
 # Interrupts are not remapped, as some boots fail with interrupt remapping in QEMU 7.2, so
@@ -26,7 +27,7 @@ MACHINE=q35
 CPU=max
 CONSOLE=ttyS0
 DEVICES=(-device "intel-iommu,intremap=off" -device "edu,addr=05.0,dma_mask=0xffffffffff")
-BOOT_ARGS="no_timer_check vfio_iommu_type1.allow_unsafe_interrupts=1 iommufd.allow_unsafe_interrupts=1"
+BOOT_ARGS="no_timer_check hpet=disable vfio_iommu_type1.allow_unsafe_interrupts=1 iommufd.allow_unsafe_interrupts=1"
 # QEMU's CPUs write to the first one's state without a lock whenever they restore an FPU
 # state, and may bring back its GIF and its nested paging of a moment before
 # (docs/testing.md).  Only CPUs that run guests suffer, so one additional CPU comes first,
