@@ -8,7 +8,7 @@ UNIT_FLAGS := -std=gnu11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -MMD -MP -Ilib $(UAP
 LIB_SOURCES := $(wildcard lib/*.c) $(wildcard lib/*.h)
 LIBGMEM_UNIT := $(wildcard tests/libgmem/*.[ch]) tests/fake_kvm.c tests/fake_kvm.h $(LIB_SOURCES)
 
-UNITS := gmem_bitmap_unit gmem_show_unit states_unit text_unit conversion_unit tracefs_unit
+UNITS := gmem_bitmap_unit gmem_show_unit states_unit text_unit conversion_unit tracefs_unit devices_unit
 IN_MACHINE := who hotplug top trace answers answers_readers answers_devices answers_slots
 SOURCES = $(filter %.c,$^)
 
@@ -24,8 +24,9 @@ $(O)/tests/text_unit: cli/human.c cli/human.h cli/text.c cli/text.h
 $(O)/tests/states_unit: lib/states.c lib/internal.h
 $(O)/tests/conversion_unit: cli/conversion.c
 $(O)/tests/tracefs_unit: cli/tracefs.c cli/wait.c
+$(O)/tests/devices_unit: examples/boot-linux/devices.c examples/boot-linux/vm.h
 # These include what they test.
-$(addprefix $(O)/tests/,gmem_bitmap_unit gmem_show_unit conversion_unit tracefs_unit): SOURCES = $<
+$(addprefix $(O)/tests/,gmem_bitmap_unit gmem_show_unit conversion_unit tracefs_unit devices_unit): SOURCES = $<
 
 # tests/%.c, and what else is named above.
 $(addprefix $(O)/tests/,$(UNITS)): $(O)/tests/%: tests/%.c

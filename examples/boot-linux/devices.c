@@ -69,7 +69,8 @@ static uint32_t serve_disk(const struct iovec *iov, unsigned int nr)
 		size += iov[i].iov_len;
 
 	/* A write must not make the file longer. */
-	if (header.sector > disk_sectors || size / SECTOR > disk_sectors - header.sector)
+	if (size % SECTOR || header.sector > disk_sectors ||
+	    size / SECTOR > disk_sectors - header.sector)
 		done = -1;
 	else if (header.type == VIRTIO_BLK_T_IN)
 		done = preadv(disk_fd, iov + 1, nr - 2, header.sector * SECTOR);
