@@ -36,8 +36,8 @@ SYSROOT_PACKAGES="busybox-static libpng-dev zlib1g-dev libfdt-dev libstd-rust-de
 OURS=(gmem_contents_test gmem_convert_test gmem_count_test gmem_deadline_test gmem_error_test
 	gmem_fault_around_test gmem_fault_test gmem_fdinfo_test gmem_host_test gmem_mapping_test
 	gmem_migration_test gmem_mixed_test gmem_model_test gmem_pkvm_consent_test gmem_pkvm_end_test
-	gmem_pkvm_loss_test gmem_pkvm_test gmem_range_test gmem_show_test gmem_trace_test
-	gmem_transient_test gmem_userfaultfd_test gmem_vm_ioctl_test gmem_wait_test)
+	gmem_pkvm_loss_test gmem_pkvm_secret_test gmem_pkvm_test gmem_range_test gmem_show_test
+	gmem_trace_test gmem_transient_test gmem_userfaultfd_test gmem_vm_ioctl_test gmem_wait_test)
 # The kernel's others do not fit protected KVM: kvm_page_table_test has 1 GiB taken from
 # a guest page by page, without a pause, which is an RCU stall here; there are no types
 # of VM for vm_types_test; arm64/page_fault_test counts two faults where it wants one.
