@@ -16,8 +16,7 @@
 /* Try again if somebody else holds a page for a moment. */
 static const struct gmem_convert_opts preserve = {
 	.struct_size = sizeof(preserve),
-	.to_shared = GMEM_PRESERVE,
-	.to_private = GMEM_PRESERVE,
+	.to_shared = GMEM_PRESERVE, .to_private = GMEM_PRESERVE,
 	.timeout_ms = 1000,
 };
 
