@@ -35,7 +35,7 @@ static bool stop;
 #define GUEST_PAGE	512
 #define NR_SAMPLES	25
 
-/* How much more than twice the median a sample may cost: noise of a clock tick. */
+/* How much more than twice as much a sample may cost: noise of a clock tick. */
 #define FLOOR_NSECS	1000000
 
 enum holder {
@@ -132,11 +132,15 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static u64 median(u64 *samples)
+/*
+ * A host without CPUs to spare delays some samples, as it preempts whoever has a lock for
+ * a moment; waiting for the page would delay them all.
+ */
+static u64 lower_quartile(u64 *samples)
 {
 	qsort(samples, NR_SAMPLES, sizeof(*samples), compare);
 
-	return samples[NR_SAMPLES / 2];
+	return samples[NR_SAMPLES / 4];
 }
 
 static void expect_as_quiet(const char *who, u64 quiet, u64 busy)
@@ -177,8 +181,8 @@ TEST_F(held, first_touches_elsewhere_cost_at_most_twice)
 	kvm_pthread_join(thread, NULL);
 	TEST_ASSERT(asker.nr_asked, "Nobody asked");
 
-	expect_as_quiet("host", median(host[0]), median(host[1]));
-	expect_as_quiet("guest", median(guest[0]), median(guest[1]));
+	expect_as_quiet("host", lower_quartile(host[0]), lower_quartile(host[1]));
+	expect_as_quiet("guest", lower_quartile(guest[0]), lower_quartile(guest[1]));
 }
 
 /*
