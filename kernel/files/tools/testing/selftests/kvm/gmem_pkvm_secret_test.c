@@ -301,10 +301,10 @@ static void *destroy(void *data)
 			if (sigsetjmp(fault_jmpbuf, 1))
 				continue;
 			READ_ONCE(host.g->mem[page * PAGE_SIZE]);
-			if (!is_mapped(host.g->mem + page * PAGE_SIZE))
+			/* It may become private before that, or after. */
+			pfn = mapped_pfn(host.g->mem + page * PAGE_SIZE);
+			if (!pfn)
 				continue;
-			pfn = pfn_of(host.g, page);
-			/* It may become private now. */
 			usleep(20000);
 		}
 		add_page(&host.destroyed, page);

@@ -173,6 +173,8 @@ void expect_letters_and_no_holder(struct gmem_vm *g);
 
 /* The host frame of a page of the mapping, which root can read from /proc. */
 u64 pfn_of(struct gmem_vm *g, u64 page);
+/* The same, without touching it; 0 if it is not mapped. */
+u64 mapped_pfn(void *hva);
 /* Is it in the page tables of this process? */
 bool is_mapped(void *hva);
 

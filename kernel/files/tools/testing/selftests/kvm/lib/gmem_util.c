@@ -294,16 +294,23 @@ bool is_mapped(void *hva)
 	return pagemap_entry(hva) & PAGEMAP_PRESENT;
 }
 
+u64 mapped_pfn(void *hva)
+{
+	u64 entry = pagemap_entry(hva);
+
+	return entry & PAGEMAP_PRESENT ? entry & GENMASK(54, 0) : 0;
+}
+
 u64 pfn_of(struct gmem_vm *g, u64 page)
 {
 	u8 *hva = g->mem + page * PAGE_SIZE;
-	u64 entry;
+	u64 pfn;
 
 	READ_ONCE(*hva);
-	entry = pagemap_entry(hva);
-	TEST_ASSERT(entry & PAGEMAP_PRESENT, "Page %lu is not mapped", page);
+	pfn = mapped_pfn(hva);
+	TEST_ASSERT(pfn, "Page %lu is not mapped", page);
 
-	return entry & GENMASK(54, 0);
+	return pfn;
 }
 
 int pin_in_pipe(void *hva, int pipefd[2])
