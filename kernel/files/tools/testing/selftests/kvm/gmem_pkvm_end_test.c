@@ -172,13 +172,6 @@ TEST_F(ending, memory_is_the_hosts_again)
 #define CHURN_STEPS	64
 #define ROUNDS		150
 
-static u64 next_random(u64 *state)
-{
-	*state = *state * 6364136223846793005ul + 1442695040888963407ul;
-
-	return *state >> 33;
-}
-
 static u64 *magic_of(void *mem, u64 page)
 {
 	return mem + page * PAGE_SIZE + MAGIC_AT;

@@ -44,13 +44,6 @@
 #define ROUNDS		100
 #define DESTROYED	24
 
-static u64 next_random(u64 *state)
-{
-	*state = *state * 6364136223846793005ul + 1442695040888963407ul;
-
-	return *state >> 33;
-}
-
 static u64 *cell(void *mem, u64 page, int i)
 {
 	return mem + page * PAGE_SIZE + 256 + i * 1024;

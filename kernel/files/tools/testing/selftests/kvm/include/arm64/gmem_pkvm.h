@@ -13,6 +13,14 @@ static inline u64 gpa(u64 page)
 	return GMEM_GPA + page * PAGE_SIZE;
 }
 
+/* For guests as well. */
+static inline u64 next_random(u64 *state)
+{
+	*state = *state * 6364136223846793005ul + 1442695040888963407ul;
+
+	return *state >> 33;
+}
+
 /* The next run ends with that exit, because of that page; or with that hypercall result. */
 void expect_exit(struct gmem_vm *g, enum guest_exit exit, u64 page);
 void expect_result(struct gmem_vm *g, long result);
