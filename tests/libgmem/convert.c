@@ -262,7 +262,7 @@ static void default_policy_is_what_guests_of_the_type_expect(void **state)
 	};
 	const struct gmem_convert_opts defaults = GMEM_CONVERT_OPTS, *opts;
 	struct gmem_vm_opts vm_opts = GMEM_INIT(struct gmem_vm_opts);
-	unsigned int i, others;
+	unsigned int i, j, others;
 	int expected;
 
 	(void)state;
@@ -273,15 +273,14 @@ static void default_policy_is_what_guests_of_the_type_expect(void **state)
 		fake.to_shared = types[i / 2].to_shared ^ others;
 		fake.to_private = types[i / 2].to_private ^ others;
 		vm_opts.vm_type = types[i / 2].vm_type;
-		for (opts = &defaults; ; opts = NULL) {
+		for (j = 0; j < 2; j++) {
+			opts = j ? NULL : &defaults;
 			assert_int_equal(gmem_vm_init(fake.vm_fd, &vm_opts, &vm), 0);
 			assert_int_equal(gmem_create(vm, PAGE, NULL, &a), 0);
 			assert_int_equal(gmem_convert(a, 0, PAGE, GMEM_PRIVATE, opts, NULL), expected);
 			assert_int_equal(gmem_convert(a, 0, PAGE, GMEM_SHARED, opts, NULL), expected);
 			gmem_destroy(a);
 			gmem_vm_exit(vm);
-			if (!opts)
-				break;
 		}
 	}
 }
